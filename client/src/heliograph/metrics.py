@@ -6,6 +6,7 @@ The format is metric_batch.avsc; DESIGN 4.1 and PROTOCOLS §4 say why `series` s
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 import sys
 import zlib
@@ -21,7 +22,7 @@ from .errors import EncodeError, OversizeError
 from .framing import frame, zigzag
 from .identity import BatchId, Mint
 from .message import BookEntry, Headers, Message, partition_of
-from .records import NANOS_PER_MINUTE, Source, string, string_map
+from .records import Source, event_minute, string, string_map
 
 LabelPairs: TypeAlias = tuple[tuple[str, str], ...]
 _MS = 1_000_000
@@ -55,7 +56,7 @@ class Layout:
     def of(cls, series: Sequence[Series]) -> Layout:
         """Encode series that are sorted by name and labels and distinct; raises EncodeError otherwise."""
         keys = [(s.name, s.labels) for s in series]
-        if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(keys)):
             raise EncodeError("bad_layout", "series must be distinct and sorted by name, then labels")
         tail = b"".join([zigzag(len(series)), *map(_series, series), b"\0"]) if series else b"\0"
         return cls(tuple(series), tail, hashlib.sha256(tail).digest()[:16])
@@ -121,7 +122,7 @@ def _headers(
 ) -> Headers:
     crc = google_crc32c.value(body)
     first, last = (min(offsets_ms), max(offsets_ms)) if offsets_ms else (0, 0)
-    book = BookEntry(max(0, timestamp_ms * _MS // NANOS_PER_MINUTE), count, batch_hash(batch_id, crc))
+    book = BookEntry(event_minute(timestamp_ms * _MS), count, batch_hash(batch_id, crc))
     return Headers(
         source.tenant, source.service, batch_id, 0, count, (timestamp_ms + first) * _MS, (timestamp_ms + last) * _MS,
         fingerprint, crc, (book,),

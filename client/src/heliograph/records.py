@@ -117,6 +117,11 @@ LOGS: Final = _signal(contracts.LOGS_TOPIC, "log_batch", "time_unix_nano")
 SPANS: Final = _signal(contracts.TRACES_TOPIC, "span_batch", "start_time_unix_nano")
 
 
+def event_minute(time_ns: int) -> int:
+    """The ledger's bucket of a time: minutes since the epoch; 0 for all before it."""
+    return max(0, time_ns // NANOS_PER_MINUTE)
+
+
 def seal_logs(records: Iterable[LogRecord], source: Source, mint: Mint, schema_id: int | None = None) -> list[Message]:
     """Batches of log records, about 256 KiB each, never more than 900 KiB; a body too long is cut with a mark.
 
@@ -154,7 +159,7 @@ class _Encoded:
 
 
 def _encode_log(record: LogRecord) -> _Encoded:
-    whole = {"truncated_bytes": 0, **record, "event_minute": record["time_unix_nano"] // NANOS_PER_MINUTE}
+    whole = {"truncated_bytes": 0, **record, "event_minute": event_minute(record["time_unix_nano"])}
     content = _content(LOGS, whole)
     if len(content) > RECORD_BYTES_MAX:
         body = record["body"].encode("utf-8", "replace")
@@ -168,7 +173,7 @@ def _encode_log(record: LogRecord) -> _Encoded:
 
 
 def _encode_span(span: Span) -> _Encoded:
-    whole = {**span, "event_minute": span["start_time_unix_nano"] // NANOS_PER_MINUTE}
+    whole = {**span, "event_minute": event_minute(span["start_time_unix_nano"])}
     content = _content(SPANS, whole)
     if len(content) > RECORD_BYTES_MAX:
         raise OversizeError(f"a span of {len(content)} bytes")
@@ -222,7 +227,7 @@ def _message(
     parts = [framed, batch_id.producer_id, zigzag(batch_id.sequence), string_map(source.resource)]
     parts += (string(source.scope_name), string(source.scope_version), zigzag(len(pack)))
     for item, hashed in zip(pack, hashes, strict=True):
-        minute = item.time_ns // NANOS_PER_MINUTE
+        minute = event_minute(item.time_ns)
         count, total = books.get(minute, (0, 0))
         books[minute] = (count + 1, total + hashed)
         parts += (item.content, zigzag(hashed))
