@@ -1,0 +1,148 @@
+"""One run of the oracle: start, send, break, settle, judge."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from bus.sqlite import SqliteBus
+from heliograph import contracts
+
+from . import verdict
+from .faults import WHOLE_PLATFORM, Fault, plan
+from .platform_under_test import Platform, wait_for
+from .senders import Noted, post_otlp, send_batches, started, write_lines
+from .verdict import Verdict
+
+ROLES = ("agent", "router-search", "router-archive", "router-tsdb", "query", "rules")
+READERS = {
+    "router-search": (contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
+    "router-archive": (contracts.METRICS_TOPIC, contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
+    "router-tsdb": (contracts.METRICS_TOPIC,),
+}
+START_DEADLINE_S = 60.0
+SETTLE_DEADLINE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found."""
+
+    seed: int
+    faults: Sequence[Fault]
+    issued: int
+    acknowledged: int
+    verdicts: Sequence[Verdict]
+    live: bool
+    """Whether a batch that was sent after the faults was found."""
+
+    @property
+    def good(self) -> bool:
+        return self.live and self.acknowledged > 0 and all(v.good for v in self.verdicts)
+
+
+def run(seed: int, folder: Path, duration_s: float, faults: int, tell: Callable[[str], None]) -> Outcome:
+    """A whole run in an empty folder; raises AssertionError when the platform does not start, settle or stop."""
+    logs = folder / "followed"
+    logs.mkdir(parents=True)
+    platform = Platform(folder / "data", follow=(str(logs / "app.log*"),))
+    planned = plan(seed, ROLES, duration_s, faults)
+    noted = Noted()
+    try:
+        platform.start()
+        wait_for("the platform is ready", platform.answers, START_DEADLINE_S)
+        stop = threading.Event()
+        senders = [
+            started(send_batches, seed, platform.otlp_url, noted, stop),
+            started(write_lines, seed, logs / "app.log", noted, stop),
+            started(post_otlp, seed, platform.otlp_url, noted, stop),
+        ]
+        _break(platform, planned, duration_s, tell)
+        wait_for("the platform is ready again", platform.answers, START_DEADLINE_S)
+        stop.set()
+        for sender in senders:
+            sender.join(START_DEADLINE_S)
+        live = _lives(seed, platform, noted)
+        _settle(platform, logs)
+        platform.stop()
+    finally:
+        platform.kill()
+    data = folder / "data"
+    issued, acknowledged = noted.issued, noted.acknowledged
+    texts = ("log", "span", "line", "otlp")
+    verdicts = [
+        verdict.judge("search", verdict.in_search(data / "search"), issued, verdict.signals(acknowledged, *texts)),
+        verdict.judge("archive", verdict.in_archive(data / "archive"), issued, acknowledged),
+        verdict.judge("tsdb", verdict.in_tsdb(data / "tsdb"), issued, verdict.signals(acknowledged, "sample")),
+    ]
+    outcome = Outcome(seed, planned, len(issued), len(acknowledged), verdicts, live)
+    if outcome.good:
+        shutil.rmtree(folder)
+    return outcome
+
+
+def _break(platform: Platform, planned: Sequence[Fault], duration_s: float, tell: Callable[[str], None]) -> None:
+    start = time.monotonic()
+    for fault in planned:
+        threading.Event().wait(max(0.0, start + fault.at_s - time.monotonic()))
+        tell(str(fault))
+        if fault.role == WHOLE_PLATFORM:
+            platform.kill()
+            platform.start()
+        else:
+            platform.signal_role(fault.role, signal.Signals(fault.signal))
+    threading.Event().wait(max(0.0, start + duration_s - time.monotonic()))
+
+
+def _lives(seed: int, platform: Platform, noted: Noted) -> bool:
+    stop = threading.Event()
+    fresh = Noted()
+    sender = started(send_batches, seed + 1_000_000, platform.otlp_url, fresh, stop)
+    wait_for("a fresh batch is acknowledged", lambda: bool(fresh.acknowledged), START_DEADLINE_S)
+    stop.set()
+    sender.join(START_DEADLINE_S)
+    noted.issue(tuple(fresh.issued))
+    noted.acknowledge(tuple(fresh.acknowledged))
+    service = f"oracle-{seed + 1_000_000}"
+    wait_for(
+        "a fresh record is found", lambda: platform.get(f"/api/logs?service={service}")["total"] > 0, SETTLE_DEADLINE_S
+    )
+    return True
+
+
+def _any_log(platform: Platform, text: str) -> bool:
+    try:
+        return bool(platform.get(f"/api/logs?limit=1&q={text}")["total"])
+    except OSError:
+        return False
+
+
+def _settle(platform: Platform, logs: Path) -> None:
+    """Wait until every line of the files is on the bus and every router has committed to its end."""
+    lines = [path.read_bytes().splitlines()[-1].decode() for path in logs.iterdir() if path.stat().st_size]
+    for line in lines:
+        phrase = quote(f'"oracle {line.split(" ")[1]}"')
+        found = functools.partial(_any_log, platform, phrase)
+        wait_for(f"the last line of a followed file is found: {line[:60]}", found, SETTLE_DEADLINE_S)
+    with_bus = SqliteBus(platform.data_dir / "bus" / "bus.db")
+    try:
+        ends = {topic: with_bus.end_offsets(topic) for topics in READERS.values() for topic in topics}
+
+        def committed() -> bool:
+            for group, topics in READERS.items():
+                for topic in topics:
+                    done = with_bus.committed(group, topic)
+                    if any(done.get(p, 0) < end for p, end in ends[topic].items()):
+                        return False
+            return True
+
+        wait_for("every router has committed to the end", committed, SETTLE_DEADLINE_S)
+    finally:
+        with_bus.close()
