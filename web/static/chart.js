@@ -38,10 +38,11 @@ export function Chart({ view, change }) {
     if (!place.current || !data?.length) return undefined;
     const shown = data.slice(0, SERIES_MAX);
     const ink = getComputedStyle(document.body).color;
+    const clock = (_, splits) => splits.map((s) => new Date(s * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit" }));
     const axis = { stroke: ink, grid: { stroke: "#8884", width: 1 }, ticks: { stroke: "#8884" } };
     const series = shown.map(({ metric }, i) => ({ label: label(metric), stroke: COLOURS[i % COLOURS.length], width: 1.5 }));
     const size = { width: place.current.clientWidth, height: 260 };
-    const plot = new uPlot({ ...size, series: [{}, ...series], axes: [axis, { ...axis, size: 70 }] }, columns(shown), place.current);
+    const plot = new uPlot({ ...size, series: [{}, ...series], axes: [{ ...axis, values: clock }, { ...axis, size: 70 }] }, columns(shown), place.current);
     return () => plot.destroy();
   }, [data]);
   const submit = (event) => { event.preventDefault(); change({ expr: typed.trim() === DEFAULT_EXPR ? "" : typed.trim() }); };
