@@ -1,0 +1,60 @@
+"""`make bench`: what one core does, each figure beside its ceiling, in one run on the seeded load."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from . import archive, bus, logs, metrics
+from .line import Line
+
+PARTS: dict[str, Callable[[Path], list[Line]]] = {
+    "metrics": metrics.run,
+    "logs": logs.run,
+    "archive": archive.run,
+    "bus": bus.run,
+}
+
+
+def main() -> int:
+    """Print the lines as a table, or as JSON when piped."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    args = parser.parse_args()
+    lines: list[Line] = []
+    progress = Console(stderr=True)
+    for name in args.parts or PARTS:
+        with progress.status(f"measuring {name}"), tempfile.TemporaryDirectory(prefix="heliograph-bench-") as folder:
+            lines += PARTS[name](Path(folder))
+    if not sys.stdout.isatty():
+        print(json.dumps([asdict(line) for line in lines], indent=1))
+        return 0
+    table = Table(title=f"Heliograph on {platform.machine()}, Python {platform.python_version()}")
+    for column in ("what", "figure", "unit", "ceiling", "of ceiling", ""):
+        table.add_column(column, justify="right" if column in ("figure", "ceiling", "of ceiling") else "left")
+    for line in lines:
+        share = f"{line.value / line.ceiling:.0%}" if line.ceiling else ""
+        ceiling = f"{line.ceiling:,.0f} ({line.ceiling_name})" if line.ceiling else ""
+        table.add_row(
+            line.name,
+            f"{line.value:,.1f}" if line.value < 1000 else f"{line.value:,.0f}",
+            line.unit,
+            ceiling,
+            share,
+            line.note,
+        )
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
