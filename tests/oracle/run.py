@@ -23,9 +23,9 @@ from .verdict import Verdict
 
 ROLES = ("agent", "router-search", "router-archive", "router-tsdb", "query", "rules")
 READERS = {
-    "router-search": (contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
-    "router-archive": (contracts.METRICS_TOPIC, contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
-    "router-tsdb": (contracts.METRICS_TOPIC,),
+    "router.search": (contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
+    "router.archive": (contracts.METRICS_TOPIC, contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
+    "router.tsdb": (contracts.METRICS_TOPIC,),
 }
 START_DEADLINE_S = 60.0
 SETTLE_DEADLINE_S = 90.0

@@ -99,7 +99,7 @@ def _request(seed: int, record_id: str) -> bytes:
     request = ExportLogsServiceRequest()
     resource = request.resource_logs.add()
     resource.resource.attributes.add(key="service.name").value.string_value = f"oracle-otlp-{seed}"
-    record = resource.scope_logs.add().log_records.add(time_unix_nano=time.time_ns(), severity_number=9)  # type: ignore[arg-type]
+    record = resource.scope_logs.add().log_records.add(time_unix_nano=time.time_ns(), severity_number=9)
     record.body.string_value = body_of(record_id)
     record.attributes.add(key="oracle.id").value.string_value = record_id
     return request.SerializeToString()

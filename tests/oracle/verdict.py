@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archive.reader import read_messages
+from archive.reader import Selection, read_archive
 from search.tantivy_reader import TantivyReader
 from tsdb.reader import TsdbReader
 from tsdb.sqlite import SqliteBlocks
@@ -88,13 +88,13 @@ def in_archive(root: Path) -> Iterable[tuple[str, bool]]:
         (contracts.LOGS_TOPIC, "log_batch", "body"),
         (contracts.TRACES_TOPIC, "span_batch", "name"),
     ):
-        for message in read_messages(objects, topic, dedup=True):
-            for record in decode_batch(message.body, contracts.schema(name))["records"]:
+        for archived in read_archive(objects, Selection(topic)):
+            for record in decode_batch(archived.record.body, contracts.schema(name))["records"]:
                 record_id = _oracle_id(record["attributes"], record[text])
                 if record_id:
                     yield record_id, record[text] == body_of(record_id)
-    for message in read_messages(objects, contracts.METRICS_TOPIC, dedup=True):
-        batch = decode_batch(message.body, contracts.schema("metric_batch"))
+    for archived in read_archive(objects, Selection(contracts.METRICS_TOPIC)):
+        batch = decode_batch(archived.record.body, contracts.schema("metric_batch"))
         if batch["series"] and batch["series"][0]["name"] == "oracle_value":
             yield from _samples_of(batch)
 

@@ -58,6 +58,8 @@ class Layout:
         keys = [(s.name, s.labels) for s in series]
         if any(a >= b for a, b in itertools.pairwise(keys)):
             raise EncodeError("bad_layout", "series must be distinct and sorted by name, then labels")
+        if not all(s.name and all(k and v for k, v in s.labels) for s in series):
+            raise EncodeError("bad_layout", "a name, a label's key and its value are never empty")
         tail = b"".join([zigzag(len(series)), *map(_series, series), b"\0"]) if series else b"\0"
         return cls(tuple(series), tail, hashlib.sha256(tail).digest()[:16])
 
