@@ -25,7 +25,7 @@ class DocumentSink:
     """
 
     name = "search"
-    topics = (LOGS_TOPIC, TRACES_TOPIC)
+    topics: tuple[str, ...] = (LOGS_TOPIC, TRACES_TOPIC)
     limits = CutLimits(age_s=1.0, first_age_s=0.5, bytes_max=8 * 1024 * 1024)
 
     def __init__(

@@ -34,7 +34,7 @@ class SampleSink:
     """sinks.port's Sink on a block store; `writer` names this process in the rows' keys."""
 
     name = "tsdb"
-    topics = (contracts.METRICS_TOPIC,)
+    topics: tuple[str, ...] = (contracts.METRICS_TOPIC,)
     limits = CutLimits(age_s=15.0, first_age_s=1.0, bytes_max=CUT_BYTES_MAX)
 
     def __init__(self, blocks: BlockWriter, schemas: WriterSchemas, writer: str) -> None:

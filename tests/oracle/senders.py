@@ -11,9 +11,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from heliograph.agent_transport import AgentTransport
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from heliograph.agent_transport import AgentTransport
 from heliograph.errors import UnavailableError
 from heliograph.identity import ProducerIdentity
 

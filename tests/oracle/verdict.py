@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archive.reader import Selection, read_archive
-from search.tantivy_reader import TantivyReader
-from tsdb.reader import TsdbReader
-from tsdb.sqlite import SqliteBlocks
-
 from archive.local import LocalObjects
+from archive.reader import Selection, read_archive
 from heliograph import contracts
 from heliograph.records import decode_batch
+from search.tantivy_reader import TantivyReader
+from tsdb.reader import TsdbReader
 from tsdb.samples import Match, Matcher
+from tsdb.sqlite import SqliteBlocks
 
 from .issued import body_of, value_bits
 
