@@ -91,6 +91,7 @@ def run_query(settings: Settings, context: RoleContext) -> int:
     from ops.flow_snapshot import FlowSnapshot
     from ops.login_codes import LoginCodes
     from ops.ports import url_of
+    from ops.store_checks import StoreChecks
     from query.api.app import Services, build
     from query.api.auth import Sessions
     from query.api.serve import listen, serve
@@ -101,12 +102,17 @@ def run_query(settings: Settings, context: RoleContext) -> int:
 
     secret = settings.http.token.get_secret_value() if settings.http.token else token(context.data_dir)
     samples = TsdbReader(SqliteBlocks(context.data_dir / "tsdb"))
+    documents = TantivyReader(context.data_dir / "search")
+    checks = StoreChecks(
+        {"search": lambda: documents.services("default"), "tsdb": lambda: samples.metadata("default", "up")},
+        time.monotonic,
+    )
     services = Services(
         samples=samples,
         engine=Engine(samples),
-        documents=TantivyReader(context.data_dir / "search"),
+        documents=documents,
         flow=FlowSnapshot(open_bus(settings, context), context.data_dir, secret).now,
-        ready=dict,
+        ready=checks.reasons,
         metrics=lambda: generate_latest(context.metrics),
         static=Path(str(resources.files("web"))),
     )

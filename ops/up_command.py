@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from ops import data_dir as directory
 from ops.browser import open_page
+from ops.default_follow import own_logs, system_logs
 from ops.errors import UnavailableError
 from ops.login_codes import LoginCodes
 from ops.ports import Wanted, choose, url_of
@@ -25,7 +27,8 @@ from ops.role_names import DEMO_ROLE, ESSENTIAL_ROLES, UP_ROLES
 from ops.settings import FollowSettings, Settings, revealed
 from ops.settings_load import load
 from ops.signals import on_signals
-from ops.supervisor import Supervisor
+from ops.startup_trace import StartupTrace, send
+from ops.supervisor import EventKind, Supervisor
 
 PATIENCE_S: Final = 30.0
 
@@ -63,9 +66,11 @@ def settings_of(flags: Flags, environment: os._Environ[str] | dict[str, str]) ->
         "demo": True if flags.demo else None,
     }
     settings = load(flags.config, environment, {key: value for key, value in said.items() if value is not None})
-    followed = (*settings.agent.follow, *(FollowSettings(path=str(Path(glob).absolute())) for glob in flags.follow))
+    root = settings.data_dir.resolve()
+    asked = (*settings.agent.follow, *(FollowSettings(path=str(Path(glob).absolute())) for glob in flags.follow))
+    followed = (*(asked or system_logs()), *own_logs(root, UP_ROLES))
     agent = settings.agent.model_copy(update={"follow": followed})
-    return settings.model_copy(update={"data_dir": settings.data_dir.resolve(), "agent": agent})
+    return settings.model_copy(update={"data_dir": root, "agent": agent})
 
 
 def with_ports(settings: Settings) -> Settings:
@@ -102,6 +107,7 @@ class _Up:
         self._roles = (*UP_ROLES, DEMO_ROLE) if settings.demo else UP_ROLES
         self._progress = Progress(Console(stderr=True, highlight=False), self._roles)
         self._begun_s = time.monotonic()
+        self._trace = StartupTrace(time.time_ns())
         self._is_announced = False
         self._is_late = False
         self._supervisor = Supervisor(
@@ -114,7 +120,7 @@ class _Up:
                 "otlp_http": url_of(settings.otlp.host, settings.otlp.port),
             },
             time.monotonic,
-            self._progress.event,
+            self._on_event,
             ESSENTIAL_ROLES,
         )
 
@@ -136,6 +142,17 @@ class _Up:
             self._progress.close()
         return 128 + last_signal[-1] if at_once.is_set() else 0
 
+    def _on_event(self, kind: EventKind, role: str, detail: str) -> None:
+        self._trace.event(kind, role, time.time_ns())
+        self._progress.event(kind, role, detail)
+
+    def _send_trace(self) -> None:
+        messages = self._trace.messages(time.time_ns(), {"host.name": socket.gethostname()})
+        endpoint = url_of(self._settings.otlp.host, self._settings.otlp.port)
+        why_not = send(messages, endpoint, directory.token(self._root))
+        if why_not:
+            self._progress.say(f"the start's own trace was not taken: {why_not}")
+
     def _announce(self) -> None:
         if self._is_announced:
             return
@@ -148,6 +165,7 @@ class _Up:
             )
             url = login_url(self._root)
             print(url, flush=True)
+            threading.Thread(target=self._send_trace, name="startup-trace", daemon=True).start()
             if self._browser:
                 open_page(url)
         elif waited_s > PATIENCE_S and not self._is_late:

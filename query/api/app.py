@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -76,7 +77,7 @@ def build(services: Services, sessions: Sessions, redeem: Callable[[str], bool])
         return JSONResponse({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        reasons = services.ready()
+        reasons = await run_in_threadpool(services.ready)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def metrics(request: Request) -> Response:
