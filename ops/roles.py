@@ -114,7 +114,7 @@ def run_query(settings: Settings, context: RoleContext) -> int:
         flow=FlowSnapshot(open_bus(settings, context), context.data_dir, secret).now,
         ready=checks.reasons,
         metrics=lambda: generate_latest(context.metrics),
-        static=Path(str(resources.files("web"))),
+        static=Path(str(resources.files("web") / "static")),
     )
     application, flow = build(services, Sessions(secret), LoginCodes(context.data_dir, time.time).redeem)
     listener = listen(settings.http.host, settings.http.port)

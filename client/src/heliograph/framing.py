@@ -6,7 +6,7 @@ import struct
 
 from .errors import DecodeError
 
-_FRAME = struct.Struct(">bI")
+_FRAME = struct.Struct(">BI")
 FRAME_BYTES = _FRAME.size
 
 

@@ -23,6 +23,7 @@ AttributeValue: TypeAlias = "str | int | float | bool"
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 
 NANOS_PER_MINUTE = 60_000_000_000
+_TIME_NS_MAX = 2**63 - 1
 _RECORD_OVERHEAD_BYTES = 2048  # envelope, headers and array framing of a batch that holds one record
 RECORD_BYTES_MAX = contracts.BATCH_BYTES_MAX - 64 * 1024
 
@@ -158,7 +159,14 @@ class _Encoded:
     trace_id: bytes
 
 
+def _checked_time(time_ns: int) -> int:
+    if not -_TIME_NS_MAX <= time_ns <= _TIME_NS_MAX:
+        raise EncodeError("bad_record", f"the time {time_ns} ns does not fit 64 bits")
+    return time_ns
+
+
 def _encode_log(record: LogRecord) -> _Encoded:
+    _checked_time(record["observed_time_unix_nano"])
     whole = {"truncated_bytes": 0, **record, "event_minute": event_minute(record["time_unix_nano"])}
     content = _content(LOGS, whole)
     if len(content) > RECORD_BYTES_MAX:
@@ -169,15 +177,16 @@ def _encode_log(record: LogRecord) -> _Encoded:
         cut = body[:keep].decode("utf-8", "ignore")
         whole |= {"body": cut, "truncated_bytes": len(body) - len(cut.encode())}
         content = _content(LOGS, whole)
-    return _Encoded(content, record["time_unix_nano"], record["trace_id"])
+    return _Encoded(content, _checked_time(record["time_unix_nano"]), record["trace_id"])
 
 
 def _encode_span(span: Span) -> _Encoded:
+    _checked_time(span["end_time_unix_nano"])
     whole = {**span, "event_minute": event_minute(span["start_time_unix_nano"])}
     content = _content(SPANS, whole)
     if len(content) > RECORD_BYTES_MAX:
         raise OversizeError(f"a span of {len(content)} bytes")
-    return _Encoded(content, span["start_time_unix_nano"], span["trace_id"])
+    return _Encoded(content, _checked_time(span["start_time_unix_nano"]), span["trace_id"])
 
 
 def _content(signal: _Signal, record: Mapping[str, Any]) -> bytes:
