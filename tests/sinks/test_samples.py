@@ -9,6 +9,7 @@ import pytest
 
 from bus.port import Record, TopicPartition
 from heliograph import contracts
+from heliograph.metrics import Layout
 from sinks.port import Cut, Range, StoreUnavailableError
 from sinks.samples import SampleSink
 from tests.tsdb.metric_log import DAY_MS, NOW_MS, MetricLog, layout, read_all, writer_schemas
@@ -176,6 +177,14 @@ def test_the_flush_hash_does_not_depend_on_the_cut_or_the_path(tmp_path: Path) -
         sums.append((sum(row.samples for row in rows), sum(row.hash_sum for row in rows) % 2**64))
         blocks.close()
     assert len(set(sums)) == 1
+
+
+def test_a_batch_without_series_is_nothing(blocks: SqliteBlocks) -> None:
+    log = MetricLog()
+    log.append(Layout.of([]), NOW_MS, [])
+    assert sink_on(blocks).write(log.cut(0, 1)).items == 0
+    assert len(blocks.flush_records(DAY)) == 1
+    assert read_all(TsdbReader(blocks)) == {}
 
 
 def test_tenants_are_apart(blocks: SqliteBlocks) -> None:
