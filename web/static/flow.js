@@ -2,6 +2,8 @@
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 
 const SIGNALS = { "telemetry.metrics": "metrics", "telemetry.logs": "logs", "telemetry.traces": "traces" };
+// Stores are written in cuts some seconds apart, so rates are over this long.
+const WINDOW_MS = 30000;
 const UNITS = { search: "documents/s", archive: "items/s", tsdb: "samples/s" };
 
 function rate(now, before, read) {
@@ -12,18 +14,20 @@ function rate(now, before, read) {
 const show = (value) => (value >= 100 ? Math.round(value).toLocaleString() : value.toFixed(1));
 
 export function Flow() {
-  const [pair, setPair] = useState([null, null]);
+  const [seen, setSeen] = useState([]);
   const [lost, setLost] = useState(false);
   useEffect(() => {
     const stream = new EventSource("api/flow");
     stream.addEventListener("flow", (event) => {
       setLost(false);
-      setPair(([, last]) => [last, JSON.parse(event.data)]);
+      const flow = JSON.parse(event.data);
+      setSeen((before) => [...before.filter((f) => flow.time_ms - f.time_ms <= WINDOW_MS), flow]);
     });
     stream.onerror = () => setLost(true);
     return () => stream.close();
   }, []);
-  const [before, now] = pair;
+  const now = seen[seen.length - 1];
+  const before = seen.length > 1 ? seen[0] : null;
   return html`
     <section data-testid="flow">
       <h2>Flowing now ${lost && html`<span class="error">reconnecting…</span>`}</h2>
