@@ -14,8 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import archive, bus, logs, metrics
+from . import archive, bus, logs, metrics, metrics_ingest
 from .line import Line
+
+
+def _samples(folder: Path) -> list[Line]:
+    return [Line(name, value, unit) for name, value, unit in metrics_ingest.run()]
+
 
 PARTS: dict[str, Callable[[Path], list[Line]]] = {
     "metrics": metrics.run,

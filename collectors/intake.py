@@ -7,7 +7,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -24,6 +23,7 @@ from collectors.errors import BusyError, DigestsError, OutboxClosedError, Outbox
 from collectors.otlp_batch import seal_groups
 from collectors.otlp_encoding import Encoding, Signal, parse
 from collectors.outbox import Outbox
+from collectors.taken import Taken
 from collectors.unsent import Unsent
 from heliograph.identity import Mint
 from heliograph.message import Message
@@ -32,16 +32,6 @@ from heliograph.records import Source, seal_logs, seal_spans
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A request that is on the bus."""
-
-    messages: tuple[Message, ...]
-    items_refused: int = 0
-    reason: str = ""
-    duplicate: bool = False
 
 
 class Intake:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from collectors.taken import Taken
 from heliograph.message import Message
-
-if TYPE_CHECKING:
-    from collectors.intake import Taken
 
 KEEP_S = 600.0
 
