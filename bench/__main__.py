@@ -24,6 +24,7 @@ def _samples(folder: Path) -> list[Line]:
 
 PARTS: dict[str, Callable[[Path], list[Line]]] = {
     "metrics": metrics.run,
+    "samples": _samples,
     "logs": logs.run,
     "archive": archive.run,
     "bus": bus.run,
@@ -33,8 +34,11 @@ PARTS: dict[str, Callable[[Path], list[Line]]] = {
 def main() -> int:
     """Print the lines as a table, or as JSON when piped."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
     args = parser.parse_args()
+    unknown = [name for name in args.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"{unknown[0]} is not a part; parts are {', '.join(PARTS)}")
     lines: list[Line] = []
     progress = Console(stderr=True)
     for name in args.parts or PARTS:
