@@ -160,7 +160,7 @@ class _Encoded:
 
 
 def _checked_time(time_ns: int) -> int:
-    if not -_TIME_NS_MAX <= time_ns <= _TIME_NS_MAX:
+    if not -_TIME_NS_MAX - 1 <= time_ns <= _TIME_NS_MAX:
         raise EncodeError("bad_record", f"the time {time_ns} ns does not fit 64 bits")
     return time_ns
 
