@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
@@ -110,8 +111,9 @@ class Journal:
         return {str(k): str(v) for k, v in json.loads(row[0]).items()}
 
     def remember_config(self, version: str, resource: Mapping[str, str]) -> None:
-        """Keep what a config version stands for."""
-        self._db.execute("INSERT OR IGNORE INTO configs VALUES (?, ?)", (version, json.dumps(dict(resource))))
+        """Keep what a config version stands for. Raises JournalError when the disk does not take it."""
+        with self._writing():
+            self._db.execute("INSERT OR IGNORE INTO configs VALUES (?, ?)", (version, json.dumps(dict(resource))))
 
     def commit(
         self, finished: Iterable[int], intents: Sequence[tuple[Intent, HeaderList]], positions: Iterable[Position]
@@ -120,10 +122,8 @@ class Journal:
 
         Raises JournalError when the disk does not take it; then nothing of it holds.
         """
-        try:
+        with self._writing():
             self._commit(finished, intents, positions)
-        except apsw.Error as error:
-            raise JournalError(f"{self._db.filename} cannot be written, followed files wait: {error}") from error
 
     def _commit(
         self, finished: Iterable[int], intents: Sequence[tuple[Intent, HeaderList]], positions: Iterable[Position]
@@ -142,9 +142,16 @@ class Journal:
                 self._db.execute("UPDATE identity SET next_sequence = ?", (self.next_sequence,))
 
     def forget(self, unseen_since_s: int) -> None:
-        """Drop files that have not been there since, and configurations that no intent needs."""
-        with self._db:
+        """Drop files that have not been there since, and configurations that no intent needs. Raises JournalError."""
+        with self._writing(), self._db:
             self._db.execute("DELETE FROM files WHERE seen_s < ?", (unseen_since_s,))
 
     def close(self) -> None:
         self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise JournalError(f"{self._db.filename} cannot be written, followed files wait: {error}") from error

@@ -45,11 +45,7 @@ def role_pids(data_dir: Path) -> dict[str, int]:
 
 def unready(status: Status, is_listening: bool) -> dict[str, str]:
     """Why the agent cannot do its work, by part."""
-    reasons = {
-        source: str(values["last_error"])
-        for source, values in status.items()
-        if values.get("last_error") and source == "receiver" and not is_listening
-    }
+    reasons = {source: str(values["last_error"]) for source, values in status.items() if values.get("last_error")}
     if not is_listening:
         reasons.setdefault("receiver", _NOT_LISTENING)
     if status.get("outbox", {}).get("is_failing"):

@@ -45,6 +45,7 @@ def run_agent(settings: Settings, context: RoleContext) -> int:
 
 def run_router_search(settings: Settings, context: RoleContext) -> int:
     """Brings logs and spans into the document store."""
+    from ops.refilling import Refilling
     from ops.store_retention import Retiring
     from search.tantivy_writer import TantivyWriter
     from sinks.documents import DocumentSink
@@ -52,7 +53,7 @@ def run_router_search(settings: Settings, context: RoleContext) -> int:
     writer = TantivyWriter(context.data_dir / "search")
     schemas = writer_schemas(context)
     sink = Retiring(DocumentSink(writer, schemas), writer.retire, settings.search.retention)
-    return run_router(settings, context, sink)
+    return run_router(settings, context, Refilling(sink, context.data_dir / "search"))
 
 
 def run_router_archive(settings: Settings, context: RoleContext) -> int:
@@ -70,13 +71,15 @@ def run_router_tsdb(settings: Settings, context: RoleContext) -> int:
     """Brings samples into the time-series store."""
     import secrets
 
+    from ops.refilling import Refilling
     from ops.store_retention import Retiring, retire_blocks
     from sinks.samples import SampleSink
     from tsdb.sqlite import SqliteBlocks
 
     blocks = SqliteBlocks(context.data_dir / "tsdb")
     sink = SampleSink(blocks, writer_schemas(context), secrets.token_hex(6))
-    return run_router(settings, context, Retiring(sink, retire_blocks(blocks), settings.tsdb.retention))
+    retiring = Retiring(sink, retire_blocks(blocks), settings.tsdb.retention)
+    return run_router(settings, context, Refilling(retiring, context.data_dir / "tsdb"))
 
 
 def run_query(settings: Settings, context: RoleContext) -> int:

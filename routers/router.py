@@ -243,9 +243,14 @@ class Router:
             if isinstance(result, NotOpened):
                 self._not_opened(owned, result)
                 continue
+            if result.committed is not None and result.start < result.committed:
+                # The store lacks what was committed; said to the bus too, so that a crash in the middle does not skip the rest.
+                consumer.commit({result.where: result.start})
             consumer.seek(result.where, result.start)
             self._gather.open(result.where, result.log_id, result.start, result.end)
-            owned.open, owned.done, owned.has_committed = True, result.start, result.committed is not None
+            owned.open, owned.done = True, result.start
+            # Whoever begins at the start has lost nothing of what expired before.
+            owned.has_committed = result.committed is not None and result.start > 0
             owned.trouble.over()
 
     def _not_opened(self, owned: _Owned, result: NotOpened) -> None:

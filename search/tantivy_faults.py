@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from search.port import SearchUnavailableError
 
@@ -16,6 +18,7 @@ _BROKEN = (
     "IncompatibleIndex",
     "PanicException",
 )
+_ROOM_BYTES_MIN = 16 * 1024 * 1024
 
 
 @contextmanager
@@ -40,3 +43,11 @@ def is_broken(error: BaseException) -> bool:
     """Whether the error says that the files are damaged, rather than out of reach."""
     text = f"{type(error).__name__}: {error}"
     return any(word in text for word in _BROKEN)
+
+
+def is_full(root: Path) -> bool:
+    """Whether a failure there is for want of room: the engine may say no more than that a thread of it was killed."""
+    try:
+        return shutil.disk_usage(root).free < _ROOM_BYTES_MIN
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ import structlog
 from search.port import Document, SearchUnavailableError, StoreWritten, Stream
 from search.tantivy_day_writer import DayWriter
 from search.tantivy_days import NANOS_PER_DAY, STREAMS, Day, date_of, days, make_folder, remove, set_aside, sweep
-from search.tantivy_faults import is_broken, is_panic, store_faults
+from search.tantivy_faults import is_broken, is_full, is_panic, store_faults
 from search.tantivy_retention import RetiredMark
 from search.tantivy_schema import open_index, probe
 
@@ -103,6 +103,8 @@ class TantivyWriter:
             self._drop(day)
             if is_broken(error):
                 self._check(day)
+            if is_full(self._root):
+                raise SearchUnavailableError(f"the disk is full: free some space for {self._root}") from error
             raise
 
     def _day(self, day: Day) -> DayWriter:

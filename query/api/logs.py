@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from search.port import Document, DocumentReader, LogSearch
 
 from . import params
 
+TRUNCATED_BYTES = "heliograph.truncated_bytes"
+"""Attribute of a record whose body was cut to fit."""
 LIMIT_MAX = 1000
 
 
@@ -42,9 +45,16 @@ def as_record(document: Document) -> dict[str, Any]:
         "body": source.get("body", {}).get("text", ""),
         "trace_id": source.get("trace_id", ""),
         "span_id": source.get("span_id", ""),
-        "attributes": source.get("attributes", {}),
+        "attributes": _attributes(source),
         "resource": resource,
     }
+
+
+def _attributes(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record's own, and how many bytes of its body were cut off, which a reader of the body must know."""
+    attributes: Mapping[str, Any] = source.get("attributes", {})
+    cut_bytes = source.get("truncated_bytes")
+    return {**attributes, TRUNCATED_BYTES: cut_bytes} if cut_bytes else attributes
 
 
 class Logs:
