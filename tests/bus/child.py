@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from queue import Queue
 
+from bus.kafka_settings import KafkaSettings
 from bus.port import Bus, Listener
 from bus.sqlite import SqliteBus
 from heliograph.message import Message
@@ -23,7 +24,24 @@ def open_bus(spec: str) -> Bus:
     adapter, place, session_timeout_s = spec.split("|")
     if adapter == "sqlite":
         return SqliteBus(Path(place), session_timeout_s=float(session_timeout_s))
+    if adapter == "kafka":
+        from bus.kafka import KafkaBus
+
+        return KafkaBus(kafka_settings(place, float(session_timeout_s)))
     raise ValueError(f"no adapter {adapter}")
+
+
+def kafka_settings(place: str, session_timeout_s: float) -> KafkaSettings:
+    """Of `host:port/prefix of groups`, a cluster of one broker."""
+    bootstrap, group_prefix = place.split("/")
+    return KafkaSettings(
+        bootstrap,
+        group_prefix=group_prefix,
+        replication_factor=1,
+        session_timeout_s=session_timeout_s,
+        # A group needs a second or two to hand over; nobody is silent within it.
+        poll_interval_max_s=3 * session_timeout_s,
+    )
 
 
 class Child:

@@ -1,0 +1,76 @@
+"""The bus' contract on a real broker."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import OFFSET_END
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient
+
+from bus.kafka import KafkaBus
+from bus.kafka_settings import KafkaSettings
+from bus.port import Bus
+from tests.bus.child import kafka_settings
+from tests.contracts.bus_adapter import BusAdapter
+from tests.contracts.bus_group_suite import BusGroupSuite
+from tests.contracts.bus_suite import BusConsumerSuite, BusLogSuite
+from tests.servers.kafka import broker
+
+_SESSION_TIMEOUT_S = 1.0
+
+
+class KafkaAdapter:
+    """Topics and groups of its own on the broker that all tests share."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.own = uuid.uuid4().hex[:12]
+        self.spec = f"kafka|{bootstrap}/{self.own}.|{_SESSION_TIMEOUT_S}"
+        self.settings: KafkaSettings = kafka_settings(f"{bootstrap}/{self.own}.", _SESSION_TIMEOUT_S)
+        self._opened: list[Bus] = []
+
+    def open(self) -> Bus:
+        self._opened.append(KafkaBus(self.settings))
+        return self._opened[-1]
+
+    def forget_all(self, topic: str) -> None:
+        admin = AdminClient(self.settings.connection())
+        partitions = range(len(admin.list_topics(timeout=10).topics[topic].partitions))
+        for done in admin.delete_records([KafkaPartition(topic, i, OFFSET_END) for i in partitions]).values():
+            done.result(10)
+
+    def close(self) -> None:
+        for bus in self._opened:
+            bus.close()
+
+
+class _OnKafka:
+    @pytest.fixture
+    def adapter(self) -> Iterator[BusAdapter]:
+        made = KafkaAdapter(broker().bootstrap)
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def one(self, bus: Bus, adapter: KafkaAdapter) -> str:
+        bus.create_topics({f"{adapter.own}.one": 1})
+        return f"{adapter.own}.one"
+
+    @pytest.fixture
+    def four(self, bus: Bus, adapter: KafkaAdapter) -> str:
+        bus.create_topics({f"{adapter.own}.four": 4})
+        return f"{adapter.own}.four"
+
+
+class TestKafkaLog(_OnKafka, BusLogSuite):
+    pass
+
+
+class TestKafkaConsumer(_OnKafka, BusConsumerSuite):
+    pass
+
+
+class TestKafkaGroup(_OnKafka, BusGroupSuite):
+    pass
