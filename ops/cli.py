@@ -90,6 +90,15 @@ def schemas(context: typer.Context) -> None:
     schemas_app(context.args, prog_name="heliograph schemas")
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def grafana(context: typer.Context) -> None:
+    """Put data sources and the pipeline dashboard into a Grafana."""
+    # A group of commands of its own, passed on to whole, because importing it takes longer than our --help may.
+    from ops.grafana_command import app as grafana_app
+
+    grafana_app(context.args, prog_name="heliograph grafana")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

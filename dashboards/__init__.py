@@ -1,0 +1,1 @@
+"""Grafana: data sources and dashboards as data, and how they get there."""
