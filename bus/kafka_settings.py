@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from bus.port import MESSAGE_BYTES_MAX
+from bus.tls import Tls
 
 Config: TypeAlias = dict[str, str | int | float | bool]
 
@@ -14,31 +14,6 @@ Config: TypeAlias = dict[str, str | int | float | bool]
 RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 64 * 1024
 _HEARTBEATS_PER_SESSION = 5
 _FETCH_BYTES_MAX = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Encryption to the brokers; the system's authorities where no file is given."""
-
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    """Of this client, where the brokers ask for one."""
-    key_file: Path | None = None
-    key_password: str | None = field(default=None, repr=False)
-    verify: bool = True
-
-    def config(self) -> Config:
-        """In librdkafka's terms."""
-        given = {
-            "ssl.ca.location": self.ca_file,
-            "ssl.certificate.location": self.certificate_file,
-            "ssl.key.location": self.key_file,
-            "ssl.key.password": self.key_password,
-        }
-        config: Config = {name: str(value) for name, value in given.items() if value is not None}
-        config["enable.ssl.certificate.verification"] = self.verify
-        config["ssl.endpoint.identification.algorithm"] = "https" if self.verify else "none"
-        return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +62,7 @@ class KafkaSettings:
             # Its own lines repeat twenty times a second while a broker is away; the error callback says it too.
             "log_level": 0,
         }
-        return config | (self.tls.config() if self.tls else {}) | (self.sasl.config() if self.sasl else {})
+        return config | (_encrypted(self.tls) if self.tls else {}) | (self.sasl.config() if self.sasl else {})
 
     def producer(self) -> Config:
         """Acknowledged by all in-sync replicas, each message once and in order."""
@@ -124,6 +99,20 @@ class KafkaSettings:
             "queued.max.messages.kbytes": _FETCH_BYTES_MAX // 1024,
             "fetch.wait.max.ms": 250,
         }
+
+
+def _encrypted(tls: Tls) -> Config:
+    """In librdkafka's terms."""
+    given = {
+        "ssl.ca.location": tls.ca_file,
+        "ssl.certificate.location": tls.certificate_file,
+        "ssl.key.location": tls.key_file,
+        "ssl.key.password": tls.key_password,
+    }
+    config: Config = {name: str(value) for name, value in given.items() if value is not None}
+    config["enable.ssl.certificate.verification"] = tls.verify
+    config["ssl.endpoint.identification.algorithm"] = "https" if tls.verify else "none"
+    return config
 
 
 def _ms(seconds: float) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import niquests
+import requests
 from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException
 
@@ -87,5 +87,5 @@ def _faults(url: str) -> Iterator[None]:
         if error.status_code in (0, _NOT_FOUND):
             raise GrafanaAwayError(f"Nothing at {url} answers as Grafana: check --url.") from None
         raise GrafanaError(f"Grafana at {url} answered {error.status_code}: look into its log.") from None
-    except (niquests.exceptions.RequestException, ValueError):
+    except (requests.exceptions.RequestException, ValueError):
         raise GrafanaAwayError(f"Nothing at {url} answers as Grafana: check --url.") from None

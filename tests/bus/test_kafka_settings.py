@@ -9,8 +9,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from bus.errors import BusUnavailableError, FencedError, UnknownTopicError
 from bus.kafka_errors import Voice, told
-from bus.kafka_settings import KafkaSettings, Sasl, Tls
+from bus.kafka_settings import KafkaSettings, Sasl
 from bus.kafka_topics import new_topic, problems
+from bus.tls import Tls
 
 GOOD = {
     "message.timestamp.type": "LogAppendTime",
