@@ -76,10 +76,10 @@ def read_container(key: str, data: bytes, block_bytes_max: int = BLOCK_BYTES_MAX
 
 def _sync_marker(schema_text: str, blocks: Sequence[bytes]) -> bytes:
     # Avro wants random bytes; a hash of the content is as hard to plant in it, and keeps this a pure function.
-    digest = hashlib.blake2b(schema_text.encode(), digest_size=_SYNC_BYTES)
+    digest = hashlib.sha256(schema_text.encode())
     for block in blocks:
         digest.update(block)
-    return digest.digest()
+    return digest.digest()[:_SYNC_BYTES]
 
 
 def _bytes(data: bytes) -> bytes:

@@ -15,6 +15,10 @@ class ArchiveUnavailableError(ArchiveError):
     """The store's fault: it cannot be read or written now."""
 
 
+class ArchiveConfigError(ArchiveError):
+    """The store's fault that waiting does not mend: somebody must change the settings or the store. Raised at a start only."""
+
+
 class ObjectExistsError(ArchiveError):
     """put_if_absent found an object under the key; it is unchanged."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import archive, bus, logs, metrics, metrics_ingest
+from . import archive, bus, logs, metrics, metrics_ingest, s3
 from .line import Line
 
 
@@ -28,6 +28,7 @@ PARTS: dict[str, Callable[[Path], list[Line]]] = {
     "logs": logs.run,
     "archive": archive.run,
     "bus": bus.run,
+    "s3": s3.run,
 }
 
 

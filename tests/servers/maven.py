@@ -1,12 +1,13 @@
-"""Servers' files from Maven Central, kept in a cache folder outside the checkout."""
+"""Java, and servers' files from Maven Central, kept in a cache folder outside the checkout."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,22 +23,27 @@ def cache_folder() -> Path:
 
 def require_java(least: int) -> None:
     """Skip the test when Java of that version or Maven is missing; fail it with HELIOGRAPH_REQUIRE_SERVERS=1."""
-    if os.environ.get("HELIOGRAPH_REAL_SERVERS") != "1" and os.environ.get("HELIOGRAPH_REQUIRE_SERVERS") != "1":
-        pytest.skip("real servers: the adapters are not finished; HELIOGRAPH_REAL_SERVERS=1 runs their suites")
-    found = java_version()
-    if found < least:
-        _missing(f"Java {least} (apt install openjdk-{least}-jre-headless)")
+    java(least)
     if shutil.which("mvn") is None:
         _missing("Maven (apt install maven)")
 
 
+def java(least: int) -> Path:
+    """The program `java` of the oldest version that fits, of $JAVA_HOME, the PATH and /usr/lib/jvm.
+
+    Where there is none the test is skipped; it fails with HELIOGRAPH_REQUIRE_SERVERS=1.
+    """
+    # Oldest first, because servers are slower to follow a new Java than to leave an old one.
+    fitting = sorted((version, order, path) for order, (version, path) in enumerate(_javas()) if version >= least)
+    if not fitting:
+        _missing(f"Java {least} (apt install openjdk-{least}-jre-headless)")
+    return fitting[0][2]
+
+
 def java_version() -> int:
-    """The major version of `java`; 0 when there is none."""
-    if shutil.which("java") is None:
-        return 0
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60, check=False)
-    match = re.search(r'version "(\d+)', said.stderr)
-    return int(match[1]) if match else 0
+    """The major version of `java` on the PATH; 0 when there is none."""
+    found = shutil.which("java")
+    return _version(Path(found)) if found else 0
 
 
 def fetched(name: str, goal: Sequence[str]) -> Path:
@@ -63,6 +69,24 @@ def fetched(name: str, goal: Sequence[str]) -> Path:
         assert folder.is_dir()
     shutil.rmtree(half)
     return folder
+
+
+def _javas() -> Iterator[tuple[int, Path]]:
+    """Version and path of each, the one that was asked for first."""
+    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
+    places = [Path(home) / "bin" / "java"] if home else []
+    places += [Path(on_path)] if on_path else []
+    places += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    for path in dict.fromkeys(place.resolve() for place in places if place.is_file()):
+        yield _version(path), path
+
+
+@functools.cache
+def _version(path: Path) -> int:
+    """The major version; 0 when it does not say one."""
+    said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=60, check=False)
+    match = re.search(r'version "(\d+)', said.stderr)
+    return int(match[1]) if match else 0
 
 
 def _missing(what: str) -> None:

@@ -1,8 +1,10 @@
-"""A server's process: started on free ports, waited for, ended with the test run."""
+"""A server's process: started on free ports, waited for, ended with the test run, however that ends."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import shutil
 import socket
 import subprocess
 import time
@@ -12,6 +14,13 @@ from pathlib import Path
 import pytest
 
 READY_S_MAX = 90.0
+# The server is this very process, and a child of it waits for a line from the tests: when the pipe ends without one, they are dead.
+# A server that is gone is left alone, since its number may be another's by now.
+_WATCHED = """
+exec 3<&0 </dev/null
+(read -r _ <&3 || { read -r _ _ _ parent _ </proc/self/stat; [ "$parent" != $$ ] || kill -9 $$; }) >/dev/null 2>&1 &
+exec "$@" 3<&-
+"""
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,7 +35,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Server:
-    """A running server; SIGKILL at the end of the run, since nothing of it is kept."""
+    """A running server; SIGKILL at the end of the run, since nothing of it is kept. It does not outlive a run that is killed itself."""
 
     def __init__(
         self,
@@ -35,21 +44,26 @@ class Server:
         is_ready: Callable[[str], bool],
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`is_ready` is given the log so far. Fails the test when the server ends or is not ready in time."""
+        """`is_ready` is given the log so far; `folder` is removed at the end. Fails the test when it ends or is not ready in time."""
         self._command = command
         self._folder = folder
         self._is_ready = is_ready
         self._env = env
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes]
-        atexit.register(self.kill)
+        atexit.register(self._remove)
         self.start()
 
     def start(self) -> None:
         """Start, or start again after kill(); returns when it is ready."""
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                self._command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._env
+                ["/bin/sh", "-c", _WATCHED, "sh", *self._command],
+                cwd=self._folder,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                env=self._env,
             )
         deadline = time.monotonic() + READY_S_MAX
         while not self._is_ready(self._said()):
@@ -62,6 +76,17 @@ class Server:
         """SIGKILL. Idempotent."""
         self.process.kill()
         self.process.wait(30)
+        assert self.process.stdin is not None
+        if not self.process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(b"\n")
+                self.process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+    def _remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _said(self) -> str:
         return self.log.read_text("utf-8", "replace")
