@@ -157,7 +157,8 @@ class Agent:
         """Make our schemas known; False when the registry cannot be asked now, which stops nobody."""
         try:
             for topic in TOPICS:
-                self._registry.register(f"{topic}-value", contracts.schema(contracts.topics()[topic].schema))
+                schema = contracts.schema(contracts.topics()[topic].schema)
+                contracts.learn(schema, self._registry.register(f"{topic}-value", schema))
         except RegistryError as error:
             log.warning("schemas are not registered yet: %s", error)
             return False

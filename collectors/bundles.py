@@ -34,7 +34,7 @@ def checked(body: bytes, registry: Registry) -> list[Message]:
 def schemas() -> dict[str, dict[str, str | int]]:
     """Ids and fingerprints of the schemas that may be sent, by name."""
     known = (contracts.schema(contracts.topics()[topic].schema) for topic in TOPICS)
-    return {s.name: {"id": s.offline_id, "fingerprint": s.fingerprint.hex()} for s in known}
+    return {s.name: {"id": s.wire_id, "fingerprint": s.fingerprint.hex()} for s in known}
 
 
 def _fault(message: Message, registry: Registry) -> str:
@@ -60,7 +60,7 @@ def _fault(message: Message, registry: Registry) -> str:
 
 
 def _schema_fault(schema_id: int, expected: contracts.Schema, registry: Registry) -> str:
-    if schema_id == expected.offline_id:
+    if schema_id in (expected.offline_id, expected.wire_id):
         return ""
     try:
         found = registry.schema(schema_id)

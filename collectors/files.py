@@ -56,7 +56,7 @@ class FileSource:
         mint: Mint,
         *,
         hostname: str,
-        schema_id: Callable[[], int] = lambda: contracts.schema("log_batch").offline_id,
+        schema_id: Callable[[], int] = lambda: contracts.schema("log_batch").wire_id,
         clock: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:

@@ -51,7 +51,7 @@ class DeadLetters:
         self._store = store
         self._now_ms = now_ms
         self._schema = contracts.schema("dead_letter")
-        self._schema_id = self._schema.offline_id if schema_id is None else schema_id
+        self._schema_id = schema_id
 
     def produce(self, faults: Sequence[RecordFault], cut: Cut, attempts: int) -> int:
         """One letter per record of the cut, durable on return; how many. Raises BusError."""
@@ -67,7 +67,7 @@ class DeadLetters:
     def _message(self, fault: Fault, log_id: str, attempts: int, again: bool) -> Message:
         envelope = self._envelope(fault, log_id, attempts)
         stream = io.BytesIO()
-        stream.write(frame(self._schema_id))
+        stream.write(frame(self._schema.wire_id if self._schema_id is None else self._schema_id))
         fastavro.schemaless_writer(stream, self._schema.parsed, envelope)
         body = stream.getvalue()
         headers = self._headers(fault, log_id, again, body)

@@ -19,6 +19,10 @@ class SearchUnavailableError(SearchError):
     """The store's fault: it cannot be read or written now."""
 
 
+class SearchConfigError(SearchError):
+    """The operator's fault, found when a role starts: one sentence that says what to change."""
+
+
 class QuerySyntaxError(SearchError):
     """The caller's fault: the query text cannot be understood."""
 
@@ -106,12 +110,35 @@ class Balance:
     hash_sum: int
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentFault:
+    """One document that the store can never take."""
+
+    position: int
+    """In the documents of the write."""
+    reason: str
+    """A stable word: mapping (a field's value does not fit), oversize (more than the store takes in one request) or encoding (no JSON)."""
+    detail: str
+
+
+class DocumentFaultError(SearchError):
+    """The documents' own fault; everything else of the write is durable and visible."""
+
+    def __init__(self, faults: Sequence[DocumentFault], written: StoreWritten) -> None:
+        super().__init__(f"{len(faults)} documents cannot be stored; the first: {faults[0].reason}: {faults[0].detail}")
+        self.faults = faults
+        """In the order of their positions; at least one."""
+        self.written = written
+        """What became of the other documents."""
+
+
 class DocumentWriter(Protocol):
     """The writing side; one per store and machine where the store is embedded."""
 
     def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
         """Durable and visible to readers on return. `maybe_written[i]` says that an earlier try may have stored document i; a document
-        is visible once whatever was tried before. Raises SearchUnavailableError.
+        is visible once whatever was tried before. Raises SearchUnavailableError, and DocumentFaultError after everything else
+        was written.
         """
         ...
 

@@ -13,7 +13,7 @@ from heliograph import contracts
 from heliograph.errors import DecodeError
 from heliograph.framing import schema_id_of
 from heliograph.records import decode_batch
-from sinks.decode import WriterSchemas, check_crc
+from sinks.decode import SCHEMA_HEADER, WriterSchemas, check_crc
 
 TENANT_BYTES_MAX: Final = 64
 _HOUR_NS: Final = 3_600_000_000_000
@@ -48,7 +48,7 @@ def judge(record: Record, schemas: WriterSchemas) -> Archivable | DecodeError:
     try:
         checked = check_crc(record)
         schema_id = schema_id_of(record.body)
-        writer = schemas.of(schema_id, contracts.topics()[record.topic].schema)
+        writer = schemas.of(schema_id, contracts.topics()[record.topic].schema, record.header(SCHEMA_HEADER))
         count = count_of(record)
         if not checked:
             batch = decode_batch(record.body, writer)

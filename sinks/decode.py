@@ -16,6 +16,7 @@ from heliograph.errors import DecodeError
 from heliograph.framing import schema_id_of
 from heliograph.records import decode_batch
 
+SCHEMA_HEADER = "hg.schema"
 _MISSES_NEEDED = 2
 
 
@@ -33,21 +34,23 @@ class WriterSchemas:
         self._usable: dict[tuple[int, str], contracts.Schema] = {}
         self._missed_at: dict[int, list[float]] = {}
 
-    def of(self, schema_id: int, reader_name: str) -> contracts.Schema:
-        """The writer's schema. Raises DecodeError(unknown_schema | incompatible_schema), RegistryUnavailableError."""
+    def of(self, schema_id: int, reader_name: str, fingerprint: bytes | None = None) -> contracts.Schema:
+        """The writer's schema; `fingerprint` is what the message's header says of it, which needs no registry when it is ours.
+
+        Raises DecodeError(unknown_schema | incompatible_schema), SchemaPendingError, RegistryUnavailableError.
+        """
+        reader = contracts.schema(reader_name)
+        if schema_id == reader.offline_id or fingerprint == reader.fingerprint:
+            return reader
         key = (schema_id, reader_name)
         known = self._usable.get(key)
         if known is not None:
             return known
-        reader = contracts.schema(reader_name)
-        if schema_id == reader.offline_id:
-            writer = reader
-        else:
-            writer = self._ask(schema_id)
-            if writer.parsed.get("name") != reader.parsed["name"]:
-                raise DecodeError(
-                    "incompatible_schema", f"schema {schema_id} is {writer.parsed.get('name')}, not {reader_name}"
-                )
+        writer = self._ask(schema_id)
+        if writer.parsed.get("name") != reader.parsed["name"]:
+            raise DecodeError(
+                "incompatible_schema", f"schema {schema_id} is {writer.parsed.get('name')}, not {reader_name}"
+            )
         self._usable[key] = writer
         return writer
 
@@ -84,7 +87,7 @@ def check_crc(record: Record) -> bool:
 def decode_records(record: Record, reader_name: str, schemas: WriterSchemas) -> dict[str, Any]:
     """A log or span batch as a dict of our schema; raises DecodeError, SchemaPendingError, RegistryUnavailableError."""
     check_crc(record)
-    writer = schemas.of(schema_id_of(record.body), reader_name)
+    writer = schemas.of(schema_id_of(record.body), reader_name, record.header(SCHEMA_HEADER))
     batch = decode_batch(record.body, writer)
     reader = contracts.schema(reader_name)
     if writer.fingerprint != reader.fingerprint:

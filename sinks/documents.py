@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 from bus.port import Record, TopicPartition
 from bus.registry import RegistryUnavailableError
 from heliograph.contracts import LOGS_TOPIC, TRACES_TOPIC
 from heliograph.errors import DecodeError
+from heliograph.identity import item_of
 from heliograph.message import Headers
-from search.port import Document, DocumentWriter, SearchUnavailableError
+from search.port import Document, DocumentFault, DocumentFaultError, DocumentWriter, SearchUnavailableError
 from sinks.decode import SchemaPendingError, WriterSchemas, decode_records
 from sinks.document_shape import log_documents, span_documents
 from sinks.port import Cut, CutLimits, RecordFault, StoreUnavailableError, Written
@@ -48,7 +50,9 @@ class DocumentSink:
         documents: list[Document] = []
         maybe_written: list[bool] = []
         faults: list[RecordFault] = []
+        starts: list[int] = []
         for record in cut.records:
+            starts.append(len(documents))
             try:
                 found, faulty = self._documents(record)
             except DecodeError as error:
@@ -61,6 +65,9 @@ class DocumentSink:
             maybe_written += [cut.maybe_written(record)] * len(found)
         try:
             written = self._writer.write(documents, maybe_written)
+        except DocumentFaultError as error:
+            written = error.written
+            faults += _record_faults(error.faults, cut.records, starts, documents)
         except SearchUnavailableError as error:
             raise StoreUnavailableError(str(error)) from error
         return Written(written.created + written.duplicates, tuple(faults), written.duplicates)
@@ -91,3 +98,16 @@ class DocumentSink:
         if early:
             faults.append(RecordFault(record, "too_new", f"more than {self._early_max_s} s ahead at append", early))
         return [d for d in documents if earliest <= d.time_ns <= latest], faults
+
+
+def _record_faults(
+    found: Sequence[DocumentFault], records: Sequence[Record], starts: Sequence[int], documents: Sequence[Document]
+) -> list[RecordFault]:
+    """One fault for each reason of each record; `starts` says where a record's documents begin."""
+    grouped: dict[tuple[int, str], list[DocumentFault]] = {}
+    for fault in found:
+        grouped.setdefault((bisect.bisect_right(starts, fault.position) - 1, fault.reason), []).append(fault)
+    return [
+        RecordFault(records[at], reason, same[0].detail, tuple(item_of(documents[f.position].id) for f in same))
+        for (at, reason), same in grouped.items()
+    ]

@@ -19,7 +19,7 @@ from tsdb.metric_message import MetricMessage, MetricMessages
 from tsdb.port import DAY_MS, BlockWriter, DayFlush, OffsetRange, RetiredDayError, Source
 from tsdb.target_info import TargetInfos
 
-from .decode import SchemaPendingError, WriterSchemas, check_crc
+from .decode import SCHEMA_HEADER, SchemaPendingError, WriterSchemas, check_crc
 from .port import Cut, CutLimits, RecordFault, StoreUnavailableError, Written
 
 TOO_NEW_MS: Final = DAY_MS
@@ -74,7 +74,7 @@ class SampleSink:
         try:
             check_crc(record)
             tenant = (record.header("hg.tenant") or b"default").decode()
-            writer = self._schemas.of(schema_id_of(record.body), "metric_batch")
+            writer = self._schemas.of(schema_id_of(record.body), "metric_batch", record.header(SCHEMA_HEADER))
             message = self._messages.read(record.body, writer)
         except (DecodeError, tsdb_errors.RecordError) as error:
             faults.append(RecordFault(record, error.reason, error.detail))

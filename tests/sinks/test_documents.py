@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from heliograph.contracts import Schema
 from heliograph.identity import BatchId
 from heliograph.message import Message
 from heliograph.records import LogRecord, Source, Span, seal_logs, seal_spans
-from search.port import Document, LogSearch, SearchUnavailableError, StoreWritten
+from search.port import (
+    Document,
+    DocumentFault,
+    DocumentFaultError,
+    LogSearch,
+    SearchUnavailableError,
+    StoreWritten,
+)
 from search.tantivy_reader import TantivyReader
 from search.tantivy_writer import TantivyWriter
 from sinks.decode import WriterSchemas
@@ -240,11 +248,36 @@ def test_a_store_that_is_away_is_no_records_fault() -> None:
         sink.write(cut(*records(seal_logs([log_record()], SOURCE, Mint()))))
 
 
+def test_documents_that_a_store_can_never_take_are_faults_of_their_items(root: Path) -> None:
+    class Picky:
+        def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
+            bad = [i for i, d in enumerate(documents) if d.source["body"]["text"] == "bad"]
+            faults = [DocumentFault(i, "mapping", "no number") for i in bad]
+            raise DocumentFaultError(faults, StoreWritten(len(documents) - len(bad), 0))
+
+        def close(self) -> None:
+            pass
+
+    batches = [["good", "bad"], ["good"], ["bad", "good", "bad"]]
+    mint = Mint()
+    sealed = [seal_logs([log_record(body=text) for text in batch], SOURCE, mint) for batch in batches]
+    found = records([message for (message,) in sealed])
+    broken = Record(found[0].topic, 0, 99, found[0].append_time_ms, found[0].headers, b"")
+    written = DocumentSink(Picky(), WriterSchemas(NoRegistry())).write(cut(broken, *found))
+    assert written.items == 3
+    assert [(f.record, f.reason, f.indexes) for f in written.faults[1:]] == [
+        (found[0], "mapping", (1,)),
+        (found[2], "mapping", (0, 2)),
+    ]
+
+
 def test_a_registry_that_is_away_or_behind_is_no_records_fault(root: Path) -> None:
     now = [0.0]
     registry = NoRegistry()
     sink = DocumentSink(TantivyWriter(root), WriterSchemas(registry, lambda: now[0]))
-    found = records(seal_logs([log_record()], SOURCE, Mint(), schema_id=77))
+    (sealed,) = seal_logs([log_record()], SOURCE, Mint(), schema_id=77)
+    headers = tuple((k, v if k != "hg.schema" else b"\7" * 16) for k, v in sealed.headers)
+    found = records([replace(sealed, headers=headers)])
     for away in (True, False):
         registry.away = away
         with pytest.raises(StoreUnavailableError):
@@ -252,6 +285,12 @@ def test_a_registry_that_is_away_or_behind_is_no_records_fault(root: Path) -> No
     now[0] = 60.0
     (fault,) = sink.write(cut(*found)).faults
     assert fault.reason == "unknown_schema"
+    sink.close()
+
+
+def test_a_message_of_our_own_schema_needs_no_registry_whatever_its_id(root: Path) -> None:
+    sink = DocumentSink(TantivyWriter(root), WriterSchemas(NoRegistry()))
+    assert sink.write(cut(*records(seal_logs([log_record()], SOURCE, Mint(), schema_id=77)))).items == 1
     sink.close()
 
 

@@ -85,7 +85,7 @@ def test_a_frame_of_something_else_is_a_fault(blocks: SqliteBlocks) -> None:
 
 def test_a_schema_that_the_registry_lacks_is_tried_again_before_it_is_a_fault(blocks: SqliteBlocks) -> None:
     record = MetricLog().append(layout("a"), NOW_MS, [1.0] * 6)
-    unknown = changed(record, body=b"\0\0\0\0\7" + record.body[5:])
+    unknown = changed(record, body=b"\0\0\0\0\7" + record.body[5:], schema=b"\7" * 16)
     with pytest.raises(StoreUnavailableError):
         sink_on(blocks).write(cut_of(unknown))
 

@@ -37,6 +37,11 @@ class Schema:
         """The 31-bit id that needs no registry to learn: the embedded registry gives every schema this one."""
         return offline_id(self.fingerprint)
 
+    @property
+    def wire_id(self) -> int:
+        """The id that messages are framed with: the registry's own once it is learned, `offline_id` until then."""
+        return _learned.get(self.fingerprint, self.offline_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -50,6 +55,14 @@ class Topic:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     description: str
+
+
+_learned: dict[bytes, int] = {}
+
+
+def learn(schema: Schema, schema_id: int) -> None:
+    """From now on this process frames messages of the schema with the registry's id, so that whoever asks that registry can read them."""
+    _learned[schema.fingerprint] = schema_id
 
 
 def offline_id(fingerprint: bytes) -> int:

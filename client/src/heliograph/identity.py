@@ -59,6 +59,11 @@ class ProducerIdentity:
         self._owner_pid = None
 
 
+def item_of(item_id: str) -> int:
+    """The index within its batch of what BatchId.item named."""
+    return int(item_id.rpartition("-")[2], 16)
+
+
 def item_hash(batch_id: BatchId, index: int, content: bytes) -> int:
     """32 bits over an item's identity and its encoded content; sums of up to 2^21 of them are exact in a double."""
     return zlib.crc32(content, zlib.crc32(_SEED.pack(batch_id.producer_id, batch_id.sequence, index)))

@@ -36,7 +36,7 @@ def dropped_fact(topic: str, batch: HeaderList, reason: str, time_ms: int, mint:
         "time_ms": time_ms,
     }
     stream = io.BytesIO()
-    stream.write(frame(schema.offline_id))
+    stream.write(frame(schema.wire_id))
     fastavro.schemaless_writer(stream, schema.parsed, fact)
     body = stream.getvalue()
     time_ns = time_ms * _MS

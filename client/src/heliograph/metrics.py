@@ -97,7 +97,7 @@ def seal_metrics(
     schema = contracts.schema("metric_batch")
     batch_id = mint()
     body = b"".join((
-        frame(schema.offline_id if schema_id is None else schema_id), batch_id.producer_id,
+        frame(schema.wire_id if schema_id is None else schema_id), batch_id.producer_id,
         zigzag(batch_id.sequence), layout.hash, zigzag(timestamp_ms), _doubles(values), _ints(time_offsets_ms),
         string_map(source.resource), _exemplars(exemplars), layout.tail,
     ))  # fmt: skip

@@ -207,7 +207,7 @@ def _seal(
     for item in encoded:
         partition = partition_of(item.trace_id, partitions) if item.trace_id else home
         groups.setdefault(partition, []).append(item)
-    framed = frame(signal.schema.offline_id if schema_id is None else schema_id)
+    framed = frame(signal.schema.wire_id if schema_id is None else schema_id)
     return [
         _message(signal, pack, source, mint(), partition, framed)
         for partition, items in sorted(groups.items())
