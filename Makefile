@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 SEED ?= 1
 RUNS ?= 5
+ENGINES ?= embedded
 
-.PHONY: setup up test check bench torture lock format clean
+.PHONY: setup up test check bench torture servers lock format clean
 
 setup: $(VENV)/.ready
 
@@ -40,7 +41,10 @@ bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
 torture: setup
-	$(BIN)/python -m tests.oracle --seed $(SEED) --runs $(RUNS)
+	$(BIN)/python -m tests.oracle --seed $(SEED) --runs $(RUNS) --engines $(ENGINES)
+
+servers: setup
+	$(BIN)/python -m tests.servers $(ARGS)
 
 lock: | $(filter .tools/bin/uv,$(UV))
 	$(UV) pip compile --quiet pyproject.toml client/pyproject.toml --group dev --universal --generate-hashes \

@@ -34,13 +34,16 @@ class Evaluator:
         state_file: Path,
         log: structlog.stdlib.BoundLogger,
         clock_s: Callable[[], float] = time.time,
+        is_active: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_active`: whether this process is the one of several that evaluates now."""
         self._groups = groups
         self._query = query
         self._notifier = notifier
         self._state_file = state_file
         self._log = log
         self._clock_s = clock_s
+        self._is_active = is_active
         self._alerts: dict[str, dict[Key, Alert]] = {}
         self._due_s = {group.key: 0.0 for group in groups}
         self.errors: dict[str, str] = {}
@@ -55,7 +58,8 @@ class Evaluator:
         """Evaluate until told to stop."""
         while not stop.wait(TICK_S):
             beat()
-            self.turn()
+            if self._is_active():
+                self.turn()
 
     def turn(self) -> None:
         """Evaluate the groups that are due, then notify and save."""

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from bus.registry import IncompatibleSchemaError, RegistryUnavailableError, UnknownSchemaError
+from bus import tls_fault
+from bus.registry import IncompatibleSchemaError, RegistryConfigError, RegistryUnavailableError, UnknownSchemaError
+from bus.tls import Tls
 from heliograph.contracts import Schema, schema_from_text
 
 _ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -30,18 +32,22 @@ class ConfluentRegistry:
         *,
         user: str | None = None,
         password: str = "",
-        tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
         timeout_s: float = 5.0,
         negative_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`url` as http(s)://host:port/path; `negative_s` is how long nothing is asked again after a refusal or an outage."""
+        """`url` as http(s)://host:port/path; `negative_s` is how long nothing is asked again after a refusal or an outage.
+
+        Raises RegistryConfigError when the url is none, or a file of `tls` cannot be used.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
-            raise ValueError("the registry's url must begin with http:// or https:// and name a host")
+            raise RegistryConfigError("the registry's url must begin with http:// or https:// and name a host")
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._path = parts.path.rstrip("/")
-        self._tls = tls
+        self._tls = tls or Tls()
+        self._context = _context(self._tls) if self._secure else None
         self._timeout_s = timeout_s
         self._negative_s = negative_s
         self._clock = clock
@@ -53,6 +59,29 @@ class ConfluentRegistry:
         self._ids: dict[tuple[str, bytes], int] = {}
         self._unknown_until: dict[int, float] = {}
         self._away: tuple[float, str] = (float("-inf"), "")
+
+    def check(self) -> None:
+        """Whether a registry is there and lets us in. Raises RegistryConfigError with what to do, RegistryUnavailableError."""
+        where = f"{self._host}:{self._port}" if self._port else self._host
+        try:
+            status, answer = self._exchange("GET", "/subjects", None)
+        except ssl.SSLError as error:
+            why = tls_fault.sentence(error, where, self._tls)
+            if why is not None:
+                raise RegistryConfigError(f"the schema registry: {why}") from error
+            raise self._gone(f"the schema registry at {self._host} does not answer: {error}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(f"the schema registry at {self._host} does not answer: {error}") from error
+        except ValueError as error:
+            raise RegistryConfigError(f"what answers at {where} is no schema registry: check its url") from error
+        if status in (401, 403):
+            raise RegistryConfigError(
+                f"the schema registry at {where} refuses this user: check the name and the password"
+            )
+        if status >= 500 or status == 429:
+            raise self._gone(f"the schema registry at {self._host} is in trouble: {status} {_message(answer)}")
+        if status != 200 or not isinstance(answer, list):
+            raise RegistryConfigError(f"what answers at {where} is no schema registry: check its url, path included")
 
     def register(self, subject: str, schema: Schema) -> int:
         known = self._ids.get((subject, schema.fingerprint))
@@ -149,14 +178,20 @@ class ConfluentRegistry:
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
-            context = self._tls or ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=self._context)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
 
     def _expect(self, status: int, answer: Any) -> Any:
         if status != 200:
             raise RegistryUnavailableError(f"the schema registry at {self._host} says {status}: {_message(answer)}")
         return answer
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    try:
+        return tls.context()
+    except OSError as error:
+        raise RegistryConfigError(f"the schema registry: the files of `tls` cannot be used: {error}") from error
 
 
 def _parsed(answer: bytes, status: int) -> Any:

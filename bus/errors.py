@@ -1,6 +1,7 @@
 """Errors of the bus.
 
 BusError
+├── BusConfigError        the operator's fault: it would never work; said at start, never in flight
 ├── BusUnavailableError   the bus' fault: it cannot be read or written now; retry later
 ├── FencedError           the group has moved on: this consumer no longer owns what it commits
 ├── OversizeError         the caller's fault: the message is larger than the bus takes
@@ -11,6 +12,10 @@ BusError
 
 class BusError(Exception):
     """Anything this package raises."""
+
+
+class BusConfigError(BusError):
+    """The bus answers, but not to us or not as we need it: its settings or ours must change before a retry makes sense."""
 
 
 class BusUnavailableError(BusError):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
-from bus.errors import BusError, BusUnavailableError, OversizeError, UnknownTopicError
+from bus.errors import BusConfigError, BusError, BusUnavailableError, OversizeError, UnknownTopicError
+from bus.kafka_check import at_making, at_start, check_cluster
 from bus.kafka_consumer import KafkaConsumer
 from bus.kafka_errors import Voice, error_of
 from bus.kafka_producer import KafkaProducer
@@ -19,36 +21,42 @@ from bus.kafka_topics import check_topic, new_topic
 from bus.port import MESSAGE_BYTES_MAX, Listener
 from heliograph.message import Message
 
+_Found = TypeVar("_Found")
+_AGAIN_S: Final = 0.05
+
 
 class KafkaBus:
     """The Bus port on a cluster. Nothing is asked of it before the first call; not to be used across a fork.
 
     `produce` cannot undo what a part of a call has written: after BusUnavailableError any of its messages may be in the log.
-    A consumer that closes hands over after the session timeout, because its membership is static.
+    What the operator has to change is a BusConfigError of the constructor, `check` and `create_topics`; later it is unavailable.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._voice = Voice(settings.bootstrap)
-        self._admin = AdminClient(settings.connection())
-        self._producer = KafkaProducer(settings, self._voice)
+        with at_making(settings):
+            self._admin = AdminClient({**settings.connection(), "error_cb": self._voice.hear})  # type: ignore[dict-item]
+            self._producer = KafkaProducer(settings, self._voice)
         self._counts: dict[str, int] = {}
+        self._news_until_s: dict[str, float] = {}
+        """Until when a topic that was made here may be unknown to a broker that has not heard of it yet."""
         self._lock = threading.Lock()
         self._closed = False
 
+    def check(self) -> None:
+        """Whether the cluster lets us in. Raises BusConfigError with what to do, BusUnavailableError."""
+        self._check_open()
+        check_cluster(self._admin, self._settings, self._voice)
+
     def create_topics(self, partitions: Mapping[str, int]) -> None:
-        """Those that are there must use the log's append time and take a full message."""
-        for topic, count in partitions.items():
-            try:
-                found = self._describe(topic)
-            except UnknownTopicError:
-                self._create(topic, count)
-                found = self._describe(topic)
-            if len(found.partitions) != count:
-                raise BusError(
-                    f"topic {topic} has {len(found.partitions)} partitions, not {count}: partitions never change in place"
-                )
-            self._call(f"checking {topic}", check_topic, self._admin, topic, self._timeout_s)
+        """Those that are there must use the log's append time, take a full message and keep what is acknowledged.
+
+        With `create_topics` off in the settings none is made. Raises BusConfigError.
+        """
+        with at_start(self._settings, self._voice):
+            for topic, count in partitions.items():
+                self._create_or_check(topic, count)
 
     def partitions(self, topic: str) -> int:
         count = self._counts.get(topic)
@@ -113,6 +121,22 @@ class KafkaBus:
     def _timeout_s(self) -> float:
         return self._settings.request_timeout_s
 
+    def _create_or_check(self, topic: str, count: int) -> None:
+        try:
+            found = self._describe(topic)
+        except UnknownTopicError as error:
+            if not self._settings.create_topics:
+                raise BusConfigError(
+                    f"topic {topic} is missing: make it with {count} partitions, or set `create_topics`"
+                ) from error
+            self._create(topic, count)
+            found = self._describe(topic)
+
+        def check() -> None:
+            self._call(f"checking {topic}", check_topic, self._admin, topic, found, count, self._timeout_s)
+
+        self._patiently(topic, check)
+
     def _create(self, topic: str, count: int) -> None:
         doing = f"making topic {topic}"
         brokers = len(self._call(doing, self._admin.list_topics, timeout=self._timeout_s).brokers)
@@ -130,12 +154,25 @@ class KafkaBus:
             said = error_of(error)
             if said is None or said.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise self._voice.told(error, doing) from error
+        self._news_until_s[topic] = time.monotonic() + self._timeout_s
 
     def _fresh_count(self, topic: str) -> int:
         """Asks again, so that a topic that was deleted is found out."""
         return len(self._describe(topic).partitions)
 
     def _describe(self, topic: str) -> TopicDescription:
+        return self._patiently(topic, lambda: self._describe_now(topic))
+
+    def _patiently(self, topic: str, ask: Callable[[], _Found]) -> _Found:
+        while True:
+            try:
+                return ask()
+            except UnknownTopicError:
+                if time.monotonic() > self._news_until_s.get(topic, 0.0):
+                    raise
+            time.sleep(_AGAIN_S)
+
+    def _describe_now(self, topic: str) -> TopicDescription:
         # Asking for the metadata of one topic would make it where brokers make topics on demand; this never does.
         doing = f"asking about {topic}"
         asked = self._call(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaException
-from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka import KafkaException
 
-from bus.errors import BusError, BusUnavailableError, FencedError
-from bus.kafka_errors import REPLACED, Voice, error_of
+from bus.errors import BusUnavailableError, FencedError
+from bus.kafka_errors import Voice
 from bus.kafka_pump import KafkaPump
 from bus.kafka_settings import KafkaSettings
-from bus.kafka_shelf import Held, Shelf
+from bus.kafka_shelf import Commit, Held, Shelf, fenced
 from bus.port import Listener, Partitions, Record, TopicPartition
 
 _ASKS_PER_SESSION = 3
@@ -40,10 +39,11 @@ class KafkaConsumer:
         self._silence_s_max = settings.poll_interval_max_s
         self._polling = False
         self._polled_s = time.monotonic()
+        self._commit_s = settings.request_timeout_s
         ask_s = min(settings.request_timeout_s, settings.session_timeout_s / _ASKS_PER_SESSION)
+        config = settings.consumer(group, member) | {"error_cb": voice.hear}
         try:
-            self._client = Consumer(settings.consumer(group, member) | {"error_cb": voice.hear})
-            self._pump = KafkaPump(self._client, topics, self._shelf, voice, self._is_silent, ask_s)
+            self._pump = KafkaPump(config, topics, self._shelf, voice, self._is_silent, ask_s, self._name)
         except KafkaException as error:
             raise voice.told(error, f"joining as {self._name}") from error
 
@@ -73,14 +73,14 @@ class KafkaConsumer:
         if not offsets:
             return
         self._check_open()
-        try:
-            with self._shelf.committing:
-                self._check_ours(offsets)
-                self._commit([KafkaPartition(w.topic, w.partition, offset) for w, offset in offsets.items()])
-        except FencedError:
-            with self._shelf.changed:
+        with self._shelf.changed:
+            try:
+                self._commit(Commit(offsets, {where: self._held(where) for where in offsets}))
+            except FencedError:
                 self._shelf.start_over()
-            raise
+                raise
+            finally:
+                self._shelf.commit = None
         self._voice.answered()
 
     def close(self) -> None:
@@ -137,31 +137,23 @@ class KafkaConsumer:
                 del self._told[where]
             self._listener.revoked(partitions)
 
-    def _check_ours(self, offsets: Iterable[TopicPartition]) -> None:
-        with self._shelf.changed:
+    def _commit(self, wanted: Commit) -> None:
+        """Left to the other thread: librdkafka's consumer is one thread's at a time, and that one hardly ever lets go of it."""
+        deadline = time.monotonic() + self._commit_s
+        self._shelf.commit = wanted
+        while not wanted.done:
             if self._shelf.replaced is not None:
                 raise FencedError(f"{self._name}: {self._shelf.replaced}")
             if self._shelf.given_up:
                 raise FencedError(
                     f"{self._name} has not polled for so long that others may have taken over: poll again"
                 )
-            for where in offsets:
-                if self._shelf.held.get(where) is not self._held(where):
-                    raise _fenced(where)
-
-    def _commit(self, offsets: list[KafkaPartition]) -> None:
-        doing = f"committing as {self._name}"
-        try:
-            stored = self._client.commit(offsets=offsets, asynchronous=False) or []
-            for one in stored:
-                if one.error is not None:
-                    raise KafkaException(one.error)
-        except (KafkaException, RuntimeError) as error:
-            said = error_of(error)
-            if said is not None and (said.fatal() or said.code() in REPLACED):
-                with self._shelf.changed:
-                    self._shelf.replaced = FencedError(f"another process has taken this member's place ({said.name()})")
-            raise self._voice.told(error, doing) from error
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise self._voice.told(TimeoutError(), f"committing as {self._name}")
+            self._shelf.changed.wait(left_s)
+        if wanted.error is not None:
+            raise wanted.error
 
     def _set_paused(self, partitions: Iterable[TopicPartition], paused: bool) -> None:
         with self._shelf.changed:
@@ -172,7 +164,7 @@ class KafkaConsumer:
     def _held(self, where: TopicPartition) -> Held:
         held = self._told.get(where)
         if held is None:
-            raise _fenced(where)
+            raise fenced(where)
         return held
 
     def _is_silent(self) -> bool:
@@ -181,7 +173,3 @@ class KafkaConsumer:
     def _check_open(self) -> None:
         if self._closed:
             raise BusUnavailableError("this consumer has been closed")
-
-
-def _fenced(where: TopicPartition) -> BusError:
-    return FencedError(f"{where.topic}/{where.partition} is not ours any more: drop the work and poll again")

@@ -25,18 +25,24 @@ _FENCED: Final = REPLACED | {
 _UNKNOWN: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
+TOO_OLD: Final = "the brokers are older than 2.8, which is the least that is supported"
+_USER: Final = "check the user name, the password and the mechanism"
 _ADVICE: Final = {
-    KafkaError._AUTHENTICATION: "check the user name, the password and the mechanism",
-    KafkaError.SASL_AUTHENTICATION_FAILED: "check the user name, the password and the mechanism",
+    KafkaError._AUTHENTICATION: _USER,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _USER,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: _USER,
     KafkaError._SSL: "check the certificates and that the port speaks TLS",
     KafkaError._RESOLVE: "check the names in `bootstrap`",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give this user the right to the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give this user the right to the group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give this user the right to the cluster",
     KafkaError.INVALID_SESSION_TIMEOUT: "choose a session timeout within the brokers' group.min/max.session.timeout.ms",
-    KafkaError.UNSUPPORTED_VERSION: "the brokers are older than 2.4, which is the least that is supported",
-    KafkaError._UNSUPPORTED_FEATURE: "the brokers are older than 2.4, which is the least that is supported",
+    KafkaError.UNSUPPORTED_VERSION: TOO_OLD,
+    KafkaError._UNSUPPORTED_FEATURE: TOO_OLD,
+    KafkaError.POLICY_VIOLATION: "make the topic yourself as the cluster's policy wants it",
 }
+_FAULTS: Final = frozenset(_ADVICE) - {KafkaError._RESOLVE}
+"""No retry mends these; `_SSL` only when a handshake of one's own fails likewise."""
 
 
 def error_of(error: BaseException) -> KafkaError | None:
@@ -63,6 +69,11 @@ def sentence(error: KafkaError) -> str:
     return f"Kafka says {error.name()}: {said}" + (f"; {advice}" if advice else "")
 
 
+def is_fault(error: KafkaError) -> bool:
+    """Whether the operator has to change something."""
+    return error.code() in _FAULTS
+
+
 class Voice:
     """Hears librdkafka's error callbacks, and logs one line per change; safe from several threads."""
 
@@ -70,6 +81,12 @@ class Voice:
         self._bootstrap = bootstrap
         self._lock = threading.Lock()
         self._last: KafkaError | None = None
+        self._fault: KafkaError | None = None
+
+    @property
+    def fault(self) -> KafkaError | None:
+        """The last that no retry mends, unless something has succeeded since."""
+        return self._fault
 
     def hear(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`."""
@@ -78,6 +95,7 @@ class Voice:
             if self._last is not None and error.code() in (KafkaError._ALL_BROKERS_DOWN, self._last.code()):
                 return
             self._last = error
+            self._fault = error if is_fault(error) else self._fault
         _log.warning("kafka %s: %s", self._bootstrap, sentence(error))
 
     def answered(self) -> None:
@@ -85,7 +103,7 @@ class Voice:
         if self._last is None:
             return
         with self._lock:
-            was, self._last = self._last, None
+            was, self._last, self._fault = self._last, None, None
         if was is not None:
             _log.info("kafka %s answers again", self._bootstrap)
 

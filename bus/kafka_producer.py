@@ -117,4 +117,10 @@ class KafkaProducer:
 
     def _serve(self) -> None:
         while not self._closed.is_set():
-            self._client.poll(_SERVE_S)
+            client = self._client
+            try:
+                client.poll(_SERVE_S)
+            except KafkaException as error:
+                # Whoever waits for a delivery hears of it there.
+                self._replace_if_broken(client, error_of(error))
+                self._closed.wait(_SERVE_S)

@@ -7,18 +7,20 @@ gives the partitions to others, as the session's timeout wants it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from bus.errors import BusError, FencedError, OffsetGapError
 from bus.kafka_errors import REPLACED, Voice, error_of
-from bus.kafka_shelf import Held, Shelf
+from bus.kafka_shelf import Held, Shelf, fenced
 from bus.port import Record, TopicPartition
 
-_TURN_S = 0.1
-_BATCH = 500
+_TURN_S: Final = 0.05
+_BATCH: Final = 500
 
 
 class KafkaPump:
@@ -26,22 +28,24 @@ class KafkaPump:
 
     def __init__(
         self,
-        client: Consumer,
+        config: dict[str, Any],
         topics: Sequence[str],
         shelf: Shelf,
         voice: Voice,
         is_silent: Callable[[], bool],
         ask_s: float,
+        name: str,
     ) -> None:
-        """`ask_s` is how long one question to the brokers may hold up a rebalance."""
-        self._client = client
+        """`ask_s` is how long one question to the brokers may hold up a rebalance. Raises KafkaException."""
+        self._client = Consumer({**config, "on_commit": self._on_commit})
+        self._name = name
         self._shelf = shelf
         self._voice = voice
         self._is_silent = is_silent
         self._ask_s = ask_s
         self._assigned: set[TopicPartition] = set()
         self._stopping = threading.Event()
-        client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
         self._thread.start()
 
@@ -56,6 +60,8 @@ class KafkaPump:
             with self._shelf.changed:
                 self._shelf.given_up = silent
                 replaced = self._shelf.replaced
+                if silent or replaced:
+                    self._shelf.changed.notify_all()
             if silent or replaced:
                 self._stopping.wait(_TURN_S)
                 continue
@@ -65,11 +71,21 @@ class KafkaPump:
                 self._failed(error)
                 self._stopping.wait(_TURN_S)
         try:
+            if self._shelf.replaced is None:
+                self._leave()
             self._client.close()
         except KafkaException as error:
             self._failed(error)
 
+    def _leave(self) -> None:
+        """A static member that only closes stays in the group until its session times out; one that unsubscribes leaves it."""
+        self._client.unsubscribe()
+        deadline = time.monotonic() + self._ask_s
+        while self._client.assignment() and time.monotonic() < deadline:
+            self._client.poll(_TURN_S)
+
     def _turn(self) -> None:
+        self._commit()
         self._place()
         self._seek()
         self._throttle()
@@ -128,6 +144,36 @@ class KafkaPump:
             self._shelf.changed.notify_all()
 
     # What the shelf wants of librdkafka
+
+    def _commit(self) -> None:
+        with self._shelf.changed:
+            wanted = self._shelf.commit
+            if wanted is None or wanted.sent or wanted.done:
+                return
+            wanted.sent = True
+            for where, held in wanted.owned.items():
+                if self._shelf.held.get(where) is not held:
+                    wanted.end(fenced(where))
+                    self._shelf.changed.notify_all()
+                    return
+            offsets = [KafkaPartition(w.topic, w.partition, offset) for w, offset in wanted.offsets.items()]
+        try:
+            self._client.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            self._on_commit(error_of(error), offsets)
+
+    def _on_commit(self, error: KafkaError | None, offsets: list[KafkaPartition]) -> None:
+        """Called from within poll() and consume(). A caller that has gone on since is not told."""
+        error = error or next((one.error for one in offsets if one.error is not None), None)
+        with self._shelf.changed:
+            wanted = self._shelf.commit
+            if wanted is None or {TopicPartition(o.topic, o.partition): o.offset for o in offsets} != wanted.offsets:
+                return
+            if error is not None and _is_replaced(error):
+                self._replace(error)
+            doing = f"committing as {self._name}"
+            wanted.end(None if error is None else self._voice.told(KafkaException(error), doing))
+            self._shelf.changed.notify_all()
 
     def _place(self) -> None:
         """Partitions that have come start where the group has committed, at 0 when it never has."""
@@ -196,7 +242,7 @@ class KafkaPump:
 
     def _on_revoke(self, client: Consumer, partitions: list[KafkaPartition]) -> None:
         gone = {TopicPartition(p.topic, p.partition) for p in partitions}
-        with self._shelf.committing, self._shelf.changed:
+        with self._shelf.changed:
             self._shelf.unplaced -= gone
             for where in gone:
                 self._shelf.held.pop(where, None)
@@ -211,13 +257,20 @@ class KafkaPump:
             return
         told = self._voice.told(error, "reading")
         with self._shelf.changed:
-            if said is not None and (said.fatal() or said.code() in REPLACED):
-                self._shelf.replaced = FencedError(f"another process has taken this member's place ({said.name()})")
-                self._shelf.held.clear()
-                self._shelf.unplaced.clear()
+            if said is not None and _is_replaced(said):
+                self._replace(said)
             else:
                 self._shelf.trouble = told
             self._shelf.changed.notify_all()
+
+    def _replace(self, error: KafkaError) -> None:
+        self._shelf.replaced = FencedError(f"another process has taken this member's place ({error.name()})")
+        self._shelf.held.clear()
+        self._shelf.unplaced.clear()
+
+
+def _is_replaced(error: KafkaError) -> bool:
+    return bool(error.fatal()) or error.code() in REPLACED
 
 
 def _record(where: TopicPartition, offset: int, message: Message) -> Record:

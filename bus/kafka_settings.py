@@ -42,11 +42,13 @@ class KafkaSettings:
     """Before every group's name, where several installations share a cluster."""
     replication_factor: int = 3
     """Of the topics that are made; a cluster of fewer brokers needs less."""
+    create_topics: bool = True
+    """Whether topics that are missing are made; otherwise they are only checked."""
     request_timeout_s: float = 10.0
     delivery_timeout_s: float = 30.0
     """How long a message is tried before it counts as not delivered."""
     session_timeout_s: float = 15.0
-    """How long a member may be gone before others take over; a restart within it moves nothing."""
+    """How long a member that was killed may be gone before others take over; one that comes back within it moves nothing."""
     poll_interval_max_s: float = 60.0
     """How long a consumer may go without polling before its partitions are given to others."""
 

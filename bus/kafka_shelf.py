@@ -1,4 +1,4 @@
-"""What stands between librdkafka's thread and the caller's: the partitions of one member and what was fetched of them."""
+"""What stands between librdkafka's thread and the caller's: the partitions of one member, what was fetched of them, a commit."""
 
 from __future__ import annotations
 
@@ -84,13 +84,28 @@ class Held:
         return self.entries[0] if self.entries else None
 
 
+@dataclass(slots=True, eq=False)
+class Commit:
+    """What the caller wants committed, and waits for."""
+
+    offsets: Mapping[TopicPartition, int]
+    owned: Mapping[TopicPartition, Held]
+    """As the caller knows them: when one of these has gone or is another by now, nothing is committed."""
+    sent: bool = False
+    done: bool = False
+    error: BusError | None = None
+
+    def end(self, error: BusError | None) -> None:
+        """Stored, or why not."""
+        self.done, self.error = True, error
+
+
 class Shelf:
-    """Shared by both threads; everything but the two locks is touched under `changed` only."""
+    """Shared by both threads; touched under `changed` only."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.committing = threading.Lock()
-        """Held during a commit, so that no partition leaves in the middle. Taken before `changed`."""
+        self.commit: Commit | None = None
         self.held: dict[TopicPartition, Held] = {}
         self.unplaced: set[TopicPartition] = set()
         """Assigned to this member, and not yet where the group has committed."""
@@ -127,3 +142,8 @@ class Shelf:
         self.unplaced |= self.held.keys()
         self.held.clear()
         self.changed.notify_all()
+
+
+def fenced(where: TopicPartition) -> FencedError:
+    """What is said of a partition that another has."""
+    return FencedError(f"{where.topic}/{where.partition} is not ours any more: drop the work and poll again")

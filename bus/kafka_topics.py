@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType, TopicDescription
 
-from bus.errors import BusError
+from bus.errors import BusConfigError
+from bus.kafka_errors import TOO_OLD
 from bus.kafka_settings import RECORD_BYTES_MAX
 from bus.port import MESSAGE_BYTES_MAX
 from heliograph import contracts
@@ -32,16 +33,22 @@ def new_topic(topic: str, partitions: int, replication_factor: int) -> NewTopic:
     return NewTopic(topic, partitions, replication_factor, config=config)
 
 
-def check_topic(admin: AdminClient, topic: str, timeout_s: float) -> None:
-    """Raises BusError with what to change when the topic would lose or mistime messages."""
+def check_topic(admin: AdminClient, topic: str, made: TopicDescription, count: int, timeout_s: float) -> None:
+    """Raises BusConfigError with what to change when the topic would lose or mistime messages."""
+    if len(made.partitions) != count:
+        raise BusConfigError(
+            f"topic {topic} has {len(made.partitions)} partitions, not {count}: partitions never change in place"
+        )
+    if not str(made.topic_id).strip("A="):
+        raise BusConfigError(f"topic {topic} has no id: {TOO_OLD}")
     resource = ConfigResource(ResourceType.TOPIC, topic)
     (asked,) = admin.describe_configs([resource], request_timeout=timeout_s).values()
     found = {name: entry.value for name, entry in asked.result(timeout_s + 1.0).items()}
-    for problem in problems(topic, found):
-        raise BusError(f"topic {topic}: {problem}")
+    for problem in problems(topic, found, min(len(p.replicas) for p in made.partitions)):
+        raise BusConfigError(f"topic {topic}: {problem}")
 
 
-def problems(topic: str, config: dict[str, str]) -> list[str]:
+def problems(topic: str, config: dict[str, str], replicas: int) -> list[str]:
     """What to change in a topic's settings, one sentence each."""
     found = []
     if config["message.timestamp.type"] != "LogAppendTime":
@@ -50,6 +57,10 @@ def problems(topic: str, config: dict[str, str]) -> list[str]:
         found.append(f"set max.message.bytes={RECORD_BYTES_MAX} at least, or full messages are refused")
     if "compact" in config["cleanup.policy"]:
         found.append("set cleanup.policy=delete, because compaction removes messages without a key")
+    if replicas >= 2 and int(config["min.insync.replicas"]) < 2:
+        found.append("set min.insync.replicas=2, or one broker's end may take acknowledged messages along")
+    if config["unclean.leader.election.enable"] != "false":
+        found.append("set unclean.leader.election.enable=false, or acknowledged messages may be lost")
     known = contracts.topics().get(topic)
     retention_ms = int(config["retention.ms"])
     if known is not None and 0 <= retention_ms < known.retention_hours * _HOUR_MS:

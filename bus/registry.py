@@ -12,6 +12,10 @@ class RegistryError(Exception):
     """Anything a registry raises."""
 
 
+class RegistryConfigError(RegistryError):
+    """The registry cannot be used as it is set up: its settings or ours must change before a retry makes sense."""
+
+
 class RegistryUnavailableError(RegistryError):
     """The registry cannot be asked now; what is cached stays valid."""
 

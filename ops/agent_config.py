@@ -26,7 +26,7 @@ def agent_config(settings: Settings, context: RoleContext) -> AgentConfig:
     """From the settings. The receiver's token counts only where it does not listen on loopback."""
     given = settings.otlp.token
     return AgentConfig(
-        state_dir=context.data_dir / "agent",
+        state_dir=context.data_dir / context.instance.name,
         hostname=socket.gethostname(),
         host_interval_s=settings.agent.host_interval,
         follow=tuple(FollowConfig(follow.path, follow.service or "") for follow in settings.agent.follow),

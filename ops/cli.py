@@ -62,6 +62,34 @@ def up(
 
 
 @app.command()
+def agent(config: Annotated[Path | None, _CONFIG] = None, data_dir: Annotated[Path | None, _DATA_DIR] = None) -> None:
+    """Run an agent alone: collect on this machine, receive from its programs, put it all on the bus."""
+    _run_role("agent", data_dir, config)
+
+
+@app.command()
+def router(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="search, archive or tsdb.")],
+    config: Annotated[Path | None, _CONFIG] = None,
+    data_dir: Annotated[Path | None, _DATA_DIR] = None,
+) -> None:
+    """Run a router alone: bring what the bus holds into one store. Several share the work."""
+    _run_role(f"router-{store}", data_dir, config)
+
+
+@app.command()
+def query(config: Annotated[Path | None, _CONFIG] = None, data_dir: Annotated[Path | None, _DATA_DIR] = None) -> None:
+    """Run a query service alone: every API, and the page."""
+    _run_role("query", data_dir, config)
+
+
+@app.command()
+def rules(config: Annotated[Path | None, _CONFIG] = None, data_dir: Annotated[Path | None, _DATA_DIR] = None) -> None:
+    """Run the alerting rules alone. Of several, one is active and the others stand by."""
+    _run_role("rules", data_dir, config)
+
+
+@app.command()
 def login(data_dir: Annotated[Path | None, _DATA_DIR] = None) -> None:
     """Print a new link to the page of a running `up`; it is good once, for 5 minutes."""
     from ops.up_command import login_url
@@ -76,9 +104,7 @@ def role(
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Run one role in this process."""
-    from ops.role_command import run_role_command
-
-    run_role_command(name, data_dir, config)
+    _run_role(name, data_dir, config)
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -105,6 +131,12 @@ def version() -> None:
     from importlib.metadata import version as version_of
 
     typer.echo(version_of("heliograph-platform"))
+
+
+def _run_role(name: str, data_dir: Path | None, config: Path | None) -> None:
+    from ops.role_command import run_role_command
+
+    run_role_command(name, data_dir, config)
 
 
 def main() -> None:

@@ -9,7 +9,16 @@ from typing import Final
 from ops.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_UNAVAILABLE, OpsError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_CONFIG_ERRORS: Final = frozenset({"RuleFileError"})
+_CONFIG_ERRORS: Final = frozenset(
+    {
+        "RuleFileError",
+        "BusConfigError",
+        "RegistryConfigError",
+        "SearchConfigError",
+        "ArchiveConfigError",
+        "TsdbConfigError",
+    }
+)
 _OUTSIDE_ERRORS: Final = frozenset(
     {"BusUnavailableError", "RegistryUnavailableError", "SearchUnavailableError", "ArchiveUnavailableError",
      "StoreUnavailableError", "TsdbUnavailableError"}

@@ -70,21 +70,31 @@ class FlowSnapshot:
         return StoreFlow(items, lag, is_ready)
 
     def _router(self, store: str) -> tuple[int, bool]:
-        url = urlsplit(str(read_json(self._run / f"router-{store}.json").get("health", "")))
+        """Items written and whether all can work, over the processes of this machine that say they run."""
+        cards = [
+            path
+            for path in self._run.glob(f"router-{store}*.json")
+            if path.stem.rstrip("-0123456789") == f"router-{store}"
+        ]
+        answers = [answer for path in sorted(cards) if (answer := self._ask(path)) is not None]
+        return sum(items for items, _ in answers), bool(answers) and all(ready for _, ready in answers)
+
+    def _ask(self, card: Path) -> tuple[int, bool] | None:
+        url = urlsplit(str(read_json(card).get("health", "")))
         connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 1, timeout=_TIMEOUT_S)
         try:
             connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self._token}"})
             answer = connection.getresponse()
             text = answer.read(_ANSWER_BYTES_MAX).decode("utf-8", "replace")
             if answer.status != http.HTTPStatus.OK:
-                return 0, False
+                return None
             value = {
                 sample.name: sample.value
                 for family in text_string_to_metric_families(text)
                 for sample in family.samples
             }
         except (OSError, http.client.HTTPException, ValueError):
-            return 0, False
+            return None
         finally:
             connection.close()
         return int(value.get("heliograph_router_items_total", 0)), bool(value.get("heliograph_ready", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, ProcessCollector, generate_latest
+
+from ops.ports import url_of
 
 BEAT_AGE_MAX_S: Final = 10.0
 _REQUEST_TIMEOUT_S: Final = 5.0
@@ -54,18 +57,20 @@ class Health:
 
 
 class HealthServer:
-    """Serves a Health on loopback from a thread, on a free port; /metrics needs the token when there is one."""
+    """Serves a Health from a thread; /metrics needs the token when there is one."""
 
-    def __init__(self, health: Health, token: str | None = None) -> None:
+    def __init__(self, health: Health, token: str | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        """`port` 0: a free one. Raises OSError when it cannot listen there."""
         handler = type("Handler", (_Handler,), {"health": health, "token": token})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._host = host
+        self._server = _Server((host, port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Without a slash at its end."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return url_of(self._host, self._server.server_address[1])
 
     def close(self) -> None:
         """Stop serving."""
@@ -76,6 +81,11 @@ class HealthServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Quiet: whoever asked has not waited for the answer."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
+from ops.instance import Instance
 from ops.settings import Settings
 
 
@@ -18,6 +19,7 @@ class RoleContext:
     """The edges of one role's process."""
 
     name: str
+    instance: Instance
     data_dir: Path
     stop: threading.Event
     """Set when the role is to drain and return; it has 10 s."""

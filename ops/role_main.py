@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -17,9 +17,10 @@ from ops.data_dir import token, write_json
 from ops.errors import ConfigError, Problem
 from ops.explain import explain, is_debugging
 from ops.health import Health, HealthServer
+from ops.instance import Instance, claim_free, claim_supervised
 from ops.role_context import RoleContext, RunRole
 from ops.role_process import SETTINGS_BYTES_MAX
-from ops.settings import Settings
+from ops.settings import HealthSettings, Settings
 from ops.signals import on_signals
 
 DRAIN_MAX_S: Final = 12.0
@@ -40,19 +41,33 @@ def run_supervised(name: str, run: RunRole, data_dir: Path, standard_input: Bina
         stop.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
-    return run_role(name, run, settings, data_dir, stop)
+    # What is asked from outside comes to a free port, because the roles of one machine cannot share one.
+    below_up = settings.model_copy(update={"health": HealthSettings()})
+    return run_role(name, run, below_up, data_dir, stop, claim_supervised)
 
 
-def run_role(name: str, run: RunRole, settings: Settings, data_dir: Path, stop: threading.Event) -> int:
-    """Run until SIGTERM, SIGINT or `stop`; returns the exit code. An error becomes a log line and a sentence in D/run."""
+def run_role(
+    name: str,
+    run: RunRole,
+    settings: Settings,
+    data_dir: Path,
+    stop: threading.Event,
+    claim: Callable[[Path, str], Instance] = claim_free,
+) -> int:
+    """Run until SIGTERM, SIGINT or `stop`; returns the exit code. An error becomes a log line and a sentence in D/run.
+
+    Raises OpsError when it cannot even begin.
+    """
     log = logs.configure(name, settings.log.level, settings.log.format)
+    instance = claim(data_dir, name)
     health = Health()
-    server = HealthServer(health, settings.http.token.get_secret_value() if settings.http.token else token(data_dir))
-    card = _Card(data_dir / "run" / f"{name}.json", server.url)
+    secret = settings.http.token.get_secret_value() if settings.http.token else token(data_dir)
+    server = HealthServer(health, secret, settings.health.host, settings.health.port)
+    card = _Card(data_dir / "run" / f"{instance.name}.json", server.url)
     on_signals((signal.SIGTERM, signal.SIGINT), lambda _: stop.set())
     threading.Thread(target=_end_in_time, args=(stop,), name="deadline", daemon=True).start()
     context = RoleContext(
-        name, data_dir, stop, health.beat, health.set_ready, card.serves, health.registry, log,
+        name, instance, data_dir, stop, health.beat, health.set_ready, card.serves, health.registry, log,
     )  # fmt: skip
     try:
         card.write()

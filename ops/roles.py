@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from ops.role_context import RoleContext, RunRole
 from ops.settings import Settings
 
 if TYPE_CHECKING:
-    from bus.embedded_registry import EmbeddedRegistry
-    from bus.sqlite import SqliteBus
-    from sinks.decode import WriterSchemas
     from sinks.port import Sink
 
 
 def run_agent(settings: Settings, context: RoleContext) -> int:
     """Collects on this machine and receives from its programs."""
+    from bus.sqlite import SqliteBus
     from collectors.agent import Agent
     from ops.agent_config import StatusCollector, agent_config, role_pids, unready
     from ops.bus_retention import start_trimming
+    from ops.engines import open_bus, open_registry
     from ops.ports import url_of
 
     bus = open_bus(settings, context)
-    agent = Agent(
-        agent_config(settings, context), bus, open_registry(context), pids=lambda: role_pids(context.data_dir)
-    )
+    registry = open_registry(settings, context)
+    agent = Agent(agent_config(settings, context), bus, registry, pids=lambda: role_pids(context.data_dir))
     is_listening: list[int] = []
 
     def on_ready(port: int) -> None:
@@ -37,7 +36,8 @@ def run_agent(settings: Settings, context: RoleContext) -> int:
         context.set_ready(unready(agent.status(), bool(is_listening)))
 
     context.metrics.register(StatusCollector(agent.status))
-    start_trimming(bus, context.stop, context.log)
+    if isinstance(bus, SqliteBus):
+        start_trimming(bus, context.stop, context.log)
     agent.run(context.stop, beat, on_ready)
     bus.close()
     return 0
@@ -45,52 +45,37 @@ def run_agent(settings: Settings, context: RoleContext) -> int:
 
 def run_router_search(settings: Settings, context: RoleContext) -> int:
     """Brings logs and spans into the document store."""
-    from ops.refilling import Refilling
-    from ops.store_retention import Retiring
-    from search.tantivy_writer import TantivyWriter
-    from sinks.documents import DocumentSink
+    from ops.engines import open_document_sink
+    from ops.standby import await_turn
 
-    writer = TantivyWriter(context.data_dir / "search")
-    schemas = writer_schemas(context)
-    sink = Retiring(DocumentSink(writer, schemas), writer.retire, settings.search.retention)
-    return run_router(settings, context, Refilling(sink, context.data_dir / "search"))
+    if settings.search.engine == "tantivy" and not await_turn(context, context.data_dir / "search", "search"):
+        return 0
+    return run_router(settings, context, open_document_sink(settings, context))
 
 
 def run_router_archive(settings: Settings, context: RoleContext) -> int:
     """Brings everything into the archive."""
-    import secrets
+    from ops.engines import open_object_sink
 
-    from archive.local import LocalObjects
-    from sinks.objects import ObjectSink
-
-    objects = LocalObjects(context.data_dir / "archive")
-    return run_router(settings, context, ObjectSink(objects, writer_schemas(context), secrets.token_hex(6)))
+    return run_router(settings, context, open_object_sink(settings, context))
 
 
 def run_router_tsdb(settings: Settings, context: RoleContext) -> int:
     """Brings samples into the time-series store."""
-    import secrets
+    from ops.engines import open_sample_sink
 
-    from ops.refilling import Refilling
-    from ops.store_retention import Retiring, retire_blocks
-    from sinks.samples import SampleSink
-    from tsdb.sqlite import SqliteBlocks
-
-    blocks = SqliteBlocks(context.data_dir / "tsdb")
-    sink = SampleSink(blocks, writer_schemas(context), secrets.token_hex(6))
-    retiring = Retiring(sink, retire_blocks(blocks), settings.tsdb.retention)
-    return run_router(settings, context, Refilling(retiring, context.data_dir / "tsdb"))
+    return run_router(settings, context, open_sample_sink(settings, context))
 
 
 def run_query(settings: Settings, context: RoleContext) -> int:
     """Answers every API and serves the page."""
-    import time
     from importlib import resources
     from pathlib import Path
 
     from prometheus_client import generate_latest
 
     from ops.data_dir import token
+    from ops.engines import open_blocks, open_bus, open_documents
     from ops.flow_snapshot import FlowSnapshot
     from ops.login_codes import LoginCodes
     from ops.ports import url_of
@@ -99,13 +84,11 @@ def run_query(settings: Settings, context: RoleContext) -> int:
     from query.api.auth import Sessions
     from query.api.serve import listen, serve
     from query.promql.engine import Engine
-    from search.tantivy_reader import TantivyReader
     from tsdb.reader import TsdbReader
-    from tsdb.sqlite import SqliteBlocks
 
     secret = settings.http.token.get_secret_value() if settings.http.token else token(context.data_dir)
-    samples = TsdbReader(SqliteBlocks(context.data_dir / "tsdb"))
-    documents = TantivyReader(context.data_dir / "search")
+    samples = TsdbReader(open_blocks(settings, context))
+    documents = open_documents(settings, context)
     checks = StoreChecks(
         {"search": lambda: documents.services("default"), "tsdb": lambda: samples.metadata("default", "up")},
         time.monotonic,
@@ -145,14 +128,31 @@ def run_rules(settings: Settings, context: RoleContext) -> int:
 
     groups = [group for file in settings.rules.files for group in load(file, settings.rules.evaluation_interval, check)]
     secret = settings.http.token.get_secret_value() if settings.http.token else token(context.data_dir)
-    url = url_of(settings.http.host, settings.http.port)
+    url = settings.rules.query_url.rstrip("/") or url_of(settings.http.host, settings.http.port)
     webhooks = [hook.get_secret_value() for hook in settings.rules.webhooks]
     notifier = Notifier(webhooks, url, lambda to, body: post(to, body, 5.0), context.log)
-    state_file = context.data_dir / "run" / "alerts.json"
-    evaluator = Evaluator(groups, HttpQuery(url, secret), notifier, state_file, context.log)
+    state_file = context.data_dir / "run" / f"alerts{context.instance.name.removeprefix(context.name)}.json"
+    evaluator = Evaluator(
+        groups,
+        HttpQuery(url, secret),
+        notifier,
+        state_file,
+        context.log,
+        is_active=_is_active(settings, context, bool(groups)),
+    )
     context.set_ready({})
     evaluator.run(context.stop, context.beat)
     return 0
+
+
+def _is_active(settings: Settings, context: RoleContext, has_rules: bool) -> Callable[[], bool]:
+    if not has_rules:
+        return lambda: True
+    from ops.active import Active
+    from ops.engines import open_bus
+
+    member = f"rules.{context.instance.id}"
+    return Active(lambda: open_bus(settings, context), "rules", member, context.stop, time.monotonic).is_active
 
 
 def run_demo(settings: Settings, context: RoleContext) -> int:
@@ -175,6 +175,7 @@ ROLES: Final[Mapping[str, RunRole]] = {
 
 def run_router(settings: Settings, context: RoleContext, sink: Sink) -> int:
     """One router until told to stop."""
+    from ops.engines import open_bus
     from routers.router import Router
 
     bus = open_bus(settings, context)
@@ -188,7 +189,7 @@ def run_router(settings: Settings, context: RoleContext, sink: Sink) -> int:
         bus,
         sink,
         group=f"router.{sink.name}",
-        member=f"router.{sink.name}",
+        member=f"router.{sink.name}.{context.instance.id}",
         stop=context.stop,
         registry=context.metrics,
         beat=beat,
@@ -196,35 +197,3 @@ def run_router(settings: Settings, context: RoleContext, sink: Sink) -> int:
     router.run()
     bus.close()
     return 0
-
-
-def open_bus(settings: Settings, context: RoleContext) -> SqliteBus:
-    """The bus, with every topic there."""
-    from bus.sqlite import SqliteBus
-    from heliograph import contracts
-
-    bus = SqliteBus(
-        context.data_dir / "bus" / "bus.db",
-        session_timeout_s=settings.bus.session_timeout,
-        file_bytes_max=settings.bus.file_bytes_max,
-    )
-    bus.create_topics({topic.name: topic.partitions for topic in contracts.topics().values()})
-    return bus
-
-
-def open_registry(context: RoleContext) -> EmbeddedRegistry:
-    """The registry, with the schema of every topic in it."""
-    from bus.embedded_registry import EmbeddedRegistry
-    from heliograph import contracts
-
-    registry = EmbeddedRegistry(context.data_dir / "bus" / "registry.db")
-    for topic in contracts.topics().values():
-        registry.register(f"{topic.name}-value", contracts.schema(topic.schema))
-    return registry
-
-
-def writer_schemas(context: RoleContext) -> WriterSchemas:
-    """What decodes records of any registered schema."""
-    from sinks.decode import WriterSchemas
-
-    return WriterSchemas(open_registry(context))

@@ -5,37 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    StrictBool,
-    StrictStr,
+from pydantic import BeforeValidator, SecretStr, StrictBool, StrictStr
+
+from ops.engine_settings import (
+    CassandraSettings,
+    ConfluentSettings,
+    ElasticsearchSettings,
+    KafkaSettings,
+    S3Settings,
 )
-
-from ops.quantity import duration_s, duration_text, size_bytes, size_text
-
-
-def _seconds(value: Any) -> float:
-    if not isinstance(value, str):
-        raise ValueError("a duration with its unit such as 15s, 500ms or 1h30m is expected")
-    return duration_s(value)
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise ValueError("more than zero is expected")
-    return value
-
-
-def _bytes(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError("a size with its unit such as 10MiB is expected")
-    return size_bytes(value)
+from ops.setting_types import Duration, Port, Section, Size
 
 
 def _globs(value: Any) -> Any:
@@ -43,21 +22,6 @@ def _globs(value: Any) -> Any:
     if isinstance(value, list):
         return [{"path": item} if isinstance(item, str) else item for item in value]
     return value
-
-
-Duration = Annotated[
-    float, BeforeValidator(_seconds), AfterValidator(_positive), PlainSerializer(duration_text, return_type=str)
-]
-"""Seconds; written as `15s`."""
-Size = Annotated[int, BeforeValidator(_bytes), AfterValidator(_positive), PlainSerializer(size_text, return_type=str)]
-"""Bytes; written as `10MiB`."""
-Port = Annotated[int, Field(strict=True, ge=0, le=65_535)]
-
-
-class Section(BaseModel):
-    """Closed and frozen: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class HttpSettings(Section):
@@ -97,29 +61,42 @@ class AgentSettings(Section):
 class BusSettings(Section):
     """The log that everything passes through."""
 
-    engine: Literal["sqlite"] = "sqlite"
+    engine: Literal["sqlite", "kafka"] = "sqlite"
     file_bytes_max: Size = 8 * 1024**3
+    """Of the embedded log."""
     session_timeout: Duration = 15.0
+    kafka: KafkaSettings = KafkaSettings()
+
+
+class RegistrySettings(Section):
+    """Where schemas have their ids."""
+
+    engine: Literal["embedded", "confluent"] = "embedded"
+    confluent: ConfluentSettings = ConfluentSettings()
 
 
 class SearchSettings(Section):
     """The store of logs and spans."""
 
-    engine: Literal["tantivy"] = "tantivy"
+    engine: Literal["tantivy", "elasticsearch"] = "tantivy"
     retention: Duration = 14 * 86_400.0
+    """Of the embedded store; Elasticsearch's own lifecycle rules its data streams."""
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
 
 
 class ArchiveSettings(Section):
     """The store of everything, as Avro files."""
 
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "s3"] = "local"
+    s3: S3Settings = S3Settings()
 
 
 class TsdbSettings(Section):
     """The store of metrics."""
 
-    engine: Literal["sqlite"] = "sqlite"
+    engine: Literal["sqlite", "cassandra"] = "sqlite"
     retention: Duration = 30 * 86_400.0
+    cassandra: CassandraSettings = CassandraSettings()
 
 
 class RulesSettings(Section):
@@ -129,6 +106,15 @@ class RulesSettings(Section):
     webhooks: tuple[SecretStr, ...] = ()
     """URLs; secret, for many carry their key in the path."""
     evaluation_interval: Duration = 60.0
+    query_url: StrictStr = ""
+    """Of the query service; empty: the one at `http`."""
+
+
+class HealthSettings(Section):
+    """Where a role that runs by itself serves /healthz, /readyz and /metrics; below `up` each takes a free port of loopback."""
+
+    host: StrictStr = "127.0.0.1"
+    port: Port = 0
 
 
 class LogSettings(Section):
@@ -146,12 +132,35 @@ class Settings(Section):
     otlp: OtlpSettings = OtlpSettings()
     agent: AgentSettings = AgentSettings()
     bus: BusSettings = BusSettings()
+    registry: RegistrySettings = RegistrySettings()
     search: SearchSettings = SearchSettings()
     archive: ArchiveSettings = ArchiveSettings()
     tsdb: TsdbSettings = TsdbSettings()
     rules: RulesSettings = RulesSettings()
+    health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     demo: StrictBool = False
+
+
+NEEDED = (
+    ("bus", "kafka", "bootstrap"),
+    ("registry", "confluent", "url"),
+    ("search", "elasticsearch", "urls"),
+    ("archive", "s3", "bucket"),
+    ("tsdb", "cassandra", "hosts"),
+    ("tsdb", "cassandra", "datacenter"),
+)
+"""What an engine cannot do without: (part, engine, key)."""
+
+
+def missing(settings: Settings) -> list[tuple[str, str, str]]:
+    """Of NEEDED, what the chosen engines lack."""
+    lacking = []
+    for part, engine, key in NEEDED:
+        section = getattr(settings, part)
+        if section.engine == engine and not getattr(getattr(section, engine), key):
+            lacking.append((part, engine, key))
+    return lacking
 
 
 def masked(settings: Settings, *, only_set: bool = False) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ops.config_file import Config, KeyPath, Value, read, scalar
 from ops.errors import ConfigError, Problem
-from ops.settings import Settings
+from ops.settings import Settings, missing
 
 PREFIX: Final = "HELIOGRAPH_"
 SECRET_BYTES_MAX: Final = 64 * 1024
@@ -47,12 +47,19 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
 def check(config: Config) -> Settings:
     """Settings from what was said. Raises ConfigError."""
     _drop_empty_sections(config.values)
-    _read_secrets(config)
+    _read_secrets(config, config.values, ())
     try:
-        return Settings.model_validate(config.values)
+        settings = Settings.model_validate(config.values)
     except ValidationError as error:
         problems = [_problem(config, detail) for detail in error.errors(include_url=False, include_input=False)]
         raise ConfigError(problems) from None
+    lacking = [
+        Problem(config.origin(path), ".".join(path), f"this key is missing: the engine {path[1]} needs it")
+        for path in missing(settings)
+    ]
+    if lacking:
+        raise ConfigError(lacking)
+    return settings
 
 
 def _override(path: tuple[str, ...], text: str) -> Value:
@@ -65,19 +72,19 @@ def _drop_empty_sections(values: dict[str, Value]) -> None:
         del values[key]
 
 
-def _read_secrets(config: Config) -> None:
-    """Replace `name_file: path` by `name: what the file holds`, where `name` is a secret."""
-    for section_name, section in config.values.items():
-        if not isinstance(section, dict):
+def _read_secrets(config: Config, section: dict[str, Value], path: tuple[str, ...]) -> None:
+    """Replace `name_file: path` by `name: what the file holds`, where `name` is a secret, in every section."""
+    for key, value in list(section.items()):
+        if isinstance(value, dict):
+            _read_secrets(config, value, (*path, key))
             continue
-        for key in [key for key in section if key.endswith("_file")]:
-            path = (section_name, key.removesuffix("_file"))
-            if not _field_is_secret(path):
-                continue
-            origin = config.origin((section_name, key))
-            if path[1] in section:
-                raise ConfigError([Problem(origin, ".".join(path), f"said twice: here, and by {key}")])
-            config.put(path, _secret(Path(str(section.pop(key))), origin, f"{section_name}.{key}"), origin)
+        named = (*path, key.removesuffix("_file"))
+        if not (key.endswith("_file") and _field_is_secret(named)):
+            continue
+        origin = config.origin((*path, key))
+        if named[-1] in section:
+            raise ConfigError([Problem(origin, ".".join(named), f"said twice: here, and by {key}")])
+        config.put(named, _secret(Path(str(section.pop(key))), origin, ".".join((*path, key))), origin)
 
 
 def _secret(path: Path, origin: str, key: str) -> str:
@@ -105,10 +112,16 @@ def _problem(config: Config, detail: ErrorDetails) -> Problem:
     elif detail["type"] == "literal_error":
         reason = f"{context['expected']} is expected"
     elif detail["type"] in ("greater_than_equal", "less_than_equal"):
-        reason = "a port from 0 to 65535 is expected"
+        reason = _bounds(str(path[-1]), context)
     else:
         reason = _EXPECTED.get(detail["type"], detail["msg"])
     return Problem(config.origin(path), key, reason)
+
+
+def _bounds(key: str, context: Mapping[str, Any]) -> str:
+    if key == "port":
+        return "a port from 0 to 65535 is expected"
+    return f"at least {context['ge']} is expected" if "ge" in context else f"at most {context['le']} is expected"
 
 
 def _unknown(path: KeyPath) -> str:

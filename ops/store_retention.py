@@ -11,7 +11,7 @@ from bus.port import TopicPartition
 from sinks.port import Cut, Sink, Written
 
 if TYPE_CHECKING:
-    from tsdb.sqlite import SqliteBlocks
+    from tsdb.port import AuditedBlockStore
 
 INTERVAL_S: Final = 3600.0
 DAYS_PER_RUN_MAX: Final = 2
@@ -67,8 +67,8 @@ def first_day_kept(now_s: float, retention_s: float) -> date:
     return (datetime.fromtimestamp(now_s, UTC) - timedelta(seconds=retention_s)).date()
 
 
-def retire_blocks(blocks: SqliteBlocks) -> Retire:
-    """Retirement of day files of the time-series store."""
+def retire_blocks(blocks: AuditedBlockStore) -> Retire:
+    """Retirement of days of the time-series store."""
 
     def retire(before: date) -> None:
         limit = (before - date(1970, 1, 1)).days

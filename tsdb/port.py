@@ -289,3 +289,7 @@ class BlockAudit(Protocol):
     def retire(self, day: int) -> None:
         """Refuse every later write to the day, then remove it. Idempotent."""
         ...
+
+
+class AuditedBlockStore(BlockStore, BlockAudit, Protocol):
+    """Everything: what an adapter is."""

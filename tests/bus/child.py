@@ -39,7 +39,7 @@ def kafka_settings(place: str, session_timeout_s: float) -> KafkaSettings:
         group_prefix=group_prefix,
         replication_factor=1,
         session_timeout_s=session_timeout_s,
-        # A group needs a second or two to hand over; nobody is silent within it.
+        # A group needs a second or two to hand over; nobody is silent within it, however busy the machine.
         poll_interval_max_s=3 * session_timeout_s,
     )
 

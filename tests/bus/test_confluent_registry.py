@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import trustme
 
 from bus.confluent_registry import ConfluentRegistry
-from bus.registry import IncompatibleSchemaError, Registry, RegistryUnavailableError, UnknownSchemaError
+from bus.registry import (
+    IncompatibleSchemaError,
+    Registry,
+    RegistryConfigError,
+    RegistryUnavailableError,
+    UnknownSchemaError,
+)
+from bus.tls import Tls
 from heliograph.contracts import Schema
 from tests.contracts.registry_suite import A, RegistryAdapter, RegistrySuite, record
 from tests.servers.registry import registry_url
@@ -149,3 +160,57 @@ def test_a_wrong_password_is_told_without_it(scripted: _Scripted) -> None:
 def test_a_registry_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(RegistryUnavailableError, match="does not answer"):
         ConfluentRegistry("http://127.0.0.1:1/").schema(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [(401, [], "check the name and the password"), (403, [], "check the name"), (404, {}, "no schema registry: check its url"),
+     (200, {"hello": 1}, "no schema registry")],
+)  # fmt: skip
+def test_at_start_what_the_operator_must_change_is_told(
+    scripted: _Scripted, status: int, answer: object, said: str
+) -> None:
+    scripted.status, scripted.answer = status, answer
+    with pytest.raises(RegistryConfigError, match=said) as caught:
+        ConfluentRegistry(scripted.url, user="u", password="periwinkle").check()
+    assert "periwinkle" not in str(caught.value)
+
+
+def test_at_start_a_registry_that_is_away_or_in_trouble_is_unavailable(scripted: _Scripted) -> None:
+    scripted.status, scripted.answer = 503, {"message": "starting"}
+    with pytest.raises(RegistryUnavailableError, match="starting"):
+        ConfluentRegistry(scripted.url).check()
+    with pytest.raises(RegistryUnavailableError, match="does not answer"):
+        ConfluentRegistry("http://127.0.0.1:1/").check()
+
+
+def test_a_registry_that_lets_us_in_passes(scripted: _Scripted) -> None:
+    scripted.answer = ["telemetry.logs-value"]
+    ConfluentRegistry(scripted.url).check()
+
+
+@pytest.mark.parametrize("url", ["", "registry:8081", "ftp://registry"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(RegistryConfigError, match="must begin with http"):
+        ConfluentRegistry(url)
+
+
+def test_a_registry_with_an_expired_or_foreign_certificate_is_told(tmp_path: Path) -> None:
+    ours, strangers = trustme.CA(), trustme.CA()
+    (tmp_path / "ca.pem").write_bytes(ours.cert_pem.bytes())
+    past = datetime.now(UTC) - timedelta(days=1)
+    for authority, not_after, said in ((ours, past, "has expired"), (strangers, None, "nobody whom we trust")):
+        certificate = authority.issue_cert("127.0.0.1", not_after=not_after, not_before=past - timedelta(days=1))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        try:
+            url = f"https://127.0.0.1:{server.server_address[1]}"
+            with pytest.raises(RegistryConfigError, match=said):
+                ConfluentRegistry(url, tls=Tls(tmp_path / "ca.pem")).check()
+        finally:
+            server.shutdown()
+            server.server_close()

@@ -18,6 +18,8 @@ GOOD = {
     "max.message.bytes": "1114112",
     "cleanup.policy": "delete",
     "retention.ms": str(24 * 3_600_000),
+    "min.insync.replicas": "2",
+    "unclean.leader.election.enable": "false",
 }
 
 
@@ -54,12 +56,18 @@ def test_two_replicas_must_have_a_message_where_there_are_two() -> None:
         ("max.message.bytes", "1000"),
         ("cleanup.policy", "compact"),
         ("retention.ms", "1000"),
+        ("min.insync.replicas", "1"),
+        ("unclean.leader.election.enable", "true"),
     ],
 )
 def test_a_topic_that_would_lose_or_mistime_is_told_with_what_to_change(name: str, value: str) -> None:
-    assert problems("telemetry.logs", GOOD) == []
-    (problem,) = problems("telemetry.logs", GOOD | {name: value})
+    assert problems("telemetry.logs", GOOD, replicas=3) == []
+    (problem,) = problems("telemetry.logs", GOOD | {name: value}, replicas=3)
     assert f"set {name}=" in problem
+
+
+def test_one_replica_alone_needs_no_second_in_sync() -> None:
+    assert problems("telemetry.logs", GOOD | {"min.insync.replicas": "1"}, replicas=1) == []
 
 
 @pytest.mark.parametrize(

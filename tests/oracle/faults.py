@@ -12,7 +12,7 @@ WHOLE_PLATFORM = "up"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """At `at_s` after the start a role gets a signal; the role `up` is the supervisor with all its roles."""
+    """At `at_s` after the start a role or a server gets a signal; the role `up` is the supervisor with all its roles."""
 
     at_s: float
     role: str
@@ -22,13 +22,16 @@ class Fault:
         return f"{self.at_s:.1f}s {self.signal.name} {self.role}"
 
 
-def plan(seed: int, roles: Sequence[str], duration_s: float, count: int) -> list[Fault]:
-    """`count` faults in order of time: mostly SIGKILL, some SIGSTOP, now and then the whole platform."""
+def plan(seed: int, roles: Sequence[str], duration_s: float, count: int, servers: Sequence[str] = ()) -> list[Fault]:
+    """`count` faults in order of time: mostly SIGKILL, some SIGSTOP, now and then the whole platform. Where there are servers,
+    every second fault is one of theirs, and they come in turn."""
     chooser = random.Random(f"faults {seed}")
     times = sorted(chooser.uniform(0.05, 0.95) * duration_s for _ in range(count))
     faults = []
-    for at_s in times:
-        if chooser.random() < 0.1:
+    for number, at_s in enumerate(times):
+        if servers and number % 2 == 0:
+            faults.append(Fault(at_s, servers[(seed + number // 2) % len(servers)], signal.SIGKILL))
+        elif chooser.random() < 0.1:
             faults.append(Fault(at_s, WHOLE_PLATFORM, signal.SIGKILL))
         else:
             kind = signal.SIGSTOP if chooser.random() < 0.25 else signal.SIGKILL

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from bus.sqlite import SqliteBus
+from bus.port import Bus
 from heliograph import contracts
 
 from . import verdict
+from .engines import EmbeddedEngines, Engines
 from .faults import WHOLE_PLATFORM, Fault, plan
 from .platform_under_test import Platform, wait_for
 from .senders import Noted, post_otlp, send_batches, started, write_lines
@@ -27,8 +28,10 @@ READERS = {
     "router.archive": (contracts.METRICS_TOPIC, contracts.LOGS_TOPIC, contracts.TRACES_TOPIC),
     "router.tsdb": (contracts.METRICS_TOPIC,),
 }
-START_DEADLINE_S = 60.0
-SETTLE_DEADLINE_S = 90.0
+START_DEADLINE_S = 120.0
+SETTLE_DEADLINE_S = 180.0
+AWAY_S = 3.0
+"""How long a server that was killed stays away, before it starts again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,26 @@ class Outcome:
         return self.live and self.acknowledged > 0 and all(v.good for v in self.verdicts)
 
 
-def run(seed: int, folder: Path, duration_s: float, faults: int, tell: Callable[[str], None]) -> Outcome:
-    """A whole run in an empty folder; raises AssertionError when the platform does not start, settle or stop."""
+def run(
+    seed: int,
+    folder: Path,
+    duration_s: float,
+    faults: int,
+    tell: Callable[[str], None],
+    engines: Engines | None = None,
+) -> Outcome:
+    """A whole run in an empty folder, on the embedded engines unless others are given; raises AssertionError when the platform
+    does not start, settle or stop.
+    """
     logs = folder / "followed"
     logs.mkdir(parents=True)
-    platform = Platform(folder / "data", follow=(str(logs / "app.log*"),))
-    planned = plan(seed, ROLES, duration_s, faults)
+    engines = engines or EmbeddedEngines(folder / "data")
+    config = folder / "heliograph.yaml"
+    config.write_text(engines.config)
+    platform = Platform(
+        folder / "data", follow=(str(logs / "app.log*"),), arguments=("--config", str(config)) if engines.config else ()
+    )
+    planned = plan(seed, ROLES, duration_s, faults, tuple(engines.servers))
     noted = Noted()
     try:
         platform.start()
@@ -64,23 +81,22 @@ def run(seed: int, folder: Path, duration_s: float, faults: int, tell: Callable[
             started(write_lines, seed, logs / "app.log", noted, stop),
             started(post_otlp, seed, platform.otlp_url, noted, stop),
         ]
-        _break(platform, planned, duration_s, tell)
+        _break(platform, engines, planned, duration_s, tell)
         wait_for("the platform is ready again", platform.answers, START_DEADLINE_S)
         stop.set()
         for sender in senders:
             sender.join(START_DEADLINE_S)
         live = _lives(seed, platform, noted)
-        _settle(platform, logs)
+        _settle(platform, engines, logs)
         platform.stop()
     finally:
         platform.kill()
-    data = folder / "data"
     issued, acknowledged = noted.issued, noted.acknowledged
     texts = ("log", "span", "line", "otlp")
     verdicts = [
-        verdict.judge("search", verdict.in_search(data / "search"), issued, verdict.signals(acknowledged, *texts)),
-        verdict.judge("archive", verdict.in_archive(data / "archive"), issued, acknowledged),
-        verdict.judge("tsdb", verdict.in_tsdb(data / "tsdb"), issued, verdict.signals(acknowledged, "sample")),
+        verdict.judge("search", engines.documents(), issued, verdict.signals(acknowledged, *texts)),
+        verdict.judge("archive", engines.objects(), issued, acknowledged),
+        verdict.judge("tsdb", engines.samples(), issued, verdict.signals(acknowledged, "sample")),
     ]
     outcome = Outcome(seed, planned, len(issued), len(acknowledged), verdicts, live)
     if outcome.good:
@@ -88,17 +104,33 @@ def run(seed: int, folder: Path, duration_s: float, faults: int, tell: Callable[
     return outcome
 
 
-def _break(platform: Platform, planned: Sequence[Fault], duration_s: float, tell: Callable[[str], None]) -> None:
+def _break(
+    platform: Platform, engines: Engines, planned: Sequence[Fault], duration_s: float, tell: Callable[[str], None]
+) -> None:
     start = time.monotonic()
+    mending: list[threading.Thread] = []
     for fault in planned:
         threading.Event().wait(max(0.0, start + fault.at_s - time.monotonic()))
         tell(str(fault))
         if fault.role == WHOLE_PLATFORM:
             platform.kill()
             platform.start()
+        elif fault.role in engines.servers:
+            # One server at a time: what two at once may cost is not promised.
+            for thread in mending:
+                thread.join()
+            mend = engines.servers[fault.role]()
+            mending = [started(_mend_later, mend)]
         else:
             platform.signal_role(fault.role, signal.Signals(fault.signal))
     threading.Event().wait(max(0.0, start + duration_s - time.monotonic()))
+    for thread in mending:
+        thread.join()
+
+
+def _mend_later(mend: Callable[[], None]) -> None:
+    threading.Event().wait(AWAY_S)
+    mend()
 
 
 def _lives(seed: int, platform: Platform, noted: Noted) -> bool:
@@ -124,25 +156,30 @@ def _any_log(platform: Platform, text: str) -> bool:
         return False
 
 
-def _settle(platform: Platform, logs: Path) -> None:
+def _settle(platform: Platform, engines: Engines, logs: Path) -> None:
     """Wait until every line of the files is on the bus and every router has committed to its end."""
     lines = [path.read_bytes().splitlines()[-1].decode() for path in logs.iterdir() if path.stat().st_size]
     for line in lines:
         phrase = quote(f'"oracle {line.split(" ")[1]}"')
         found = functools.partial(_any_log, platform, phrase)
         wait_for(f"the last line of a followed file is found: {line[:60]}", found, SETTLE_DEADLINE_S)
-    with_bus = SqliteBus(platform.data_dir / "bus" / "bus.db")
+    bus = engines.bus()
     try:
-        ends = {topic: with_bus.end_offsets(topic) for topics in READERS.values() for topic in topics}
-
-        def committed() -> bool:
-            for group, topics in READERS.items():
-                for topic in topics:
-                    done = with_bus.committed(group, topic)
-                    if any(done.get(p, 0) < end for p, end in ends[topic].items()):
-                        return False
-            return True
-
-        wait_for("every router has committed to the end", committed, SETTLE_DEADLINE_S)
+        await_committed(bus, SETTLE_DEADLINE_S)
     finally:
-        with_bus.close()
+        bus.close()
+
+
+def await_committed(bus: Bus, deadline_s: float) -> None:
+    """Every router has committed to where the log ends now."""
+    ends = {topic: bus.end_offsets(topic) for topics in READERS.values() for topic in topics}
+
+    def committed() -> bool:
+        for group, topics in READERS.items():
+            for topic in topics:
+                done = bus.committed(group, topic)
+                if any(done.get(p, 0) < end for p, end in ends[topic].items()):
+                    return False
+        return True
+
+    wait_for("every router has committed to the end", committed, deadline_s)

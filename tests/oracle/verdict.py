@@ -6,17 +6,16 @@ import collections
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from archive.local import LocalObjects
+from archive.port import ObjectStore
 from archive.reader import Selection, read_archive
 from heliograph import contracts
 from heliograph.records import decode_batch
-from search.tantivy_reader import TantivyReader
+from search.port import DocumentReader
+from tsdb.port import BlockReader
 from tsdb.reader import TsdbReader
 from tsdb.samples import Match, Matcher
-from tsdb.sqlite import SqliteBlocks
 
 from .issued import body_of, value_bits
 
@@ -67,29 +66,27 @@ def signals(ids: set[str], *kinds: str) -> set[str]:
     return {record_id for record_id in ids if record_id.split("-")[1] in kinds}
 
 
-def in_search(root: Path) -> Iterable[tuple[str, bool]]:
-    """The oracle's documents out of the search store."""
-    reader = TantivyReader(root)
+def in_documents(reader: DocumentReader) -> Iterable[tuple[str, bool]]:
+    """The oracle's documents out of a document store."""
     for document in reader.documents("default", "logs", 0, FAR_NS):
-        record_id = _oracle_id(document.source.get("attributes", {}), document.source["body"]["text"])
+        record_id = oracle_id(document.source.get("attributes", {}), document.source["body"]["text"])
         if record_id:
             yield record_id, document.source["body"]["text"] == body_of(record_id)
     for document in reader.documents("default", "traces", 0, FAR_NS):
-        record_id = _oracle_id(document.source.get("attributes", {}), document.source["name"])
+        record_id = oracle_id(document.source.get("attributes", {}), document.source["name"])
         if record_id:
             yield record_id, document.source["name"] == body_of(record_id)
 
 
-def in_archive(root: Path) -> Iterable[tuple[str, bool]]:
-    """The oracle's records and samples out of the archive, each batch once."""
-    objects = LocalObjects(root)
+def in_objects(objects: ObjectStore) -> Iterable[tuple[str, bool]]:
+    """The oracle's records and samples out of an archive, each batch once."""
     for topic, name, text in (
         (contracts.LOGS_TOPIC, "log_batch", "body"),
         (contracts.TRACES_TOPIC, "span_batch", "name"),
     ):
         for archived in read_archive(objects, Selection(topic)):
             for record in decode_batch(archived.record.body, contracts.schema(name))["records"]:
-                record_id = _oracle_id(record["attributes"], record[text])
+                record_id = oracle_id(record["attributes"], record[text])
                 if record_id:
                     yield record_id, record[text] == body_of(record_id)
     for archived in read_archive(objects, Selection(contracts.METRICS_TOPIC)):
@@ -104,9 +101,9 @@ def _samples_of(batch: Mapping[str, Any]) -> Iterable[tuple[str, bool]]:
         yield _sample(labels, batch["timestamp"], value)
 
 
-def in_tsdb(root: Path) -> Iterable[tuple[str, bool]]:
-    """The oracle's samples out of the time-series store, to the bit."""
-    reader = TsdbReader(SqliteBlocks(root))
+def in_blocks(blocks: BlockReader) -> Iterable[tuple[str, bool]]:
+    """The oracle's samples out of a block store, to the bit."""
+    reader = TsdbReader(blocks)
     columns = reader.select("default", [Matcher("__name__", Match.EQUAL, "oracle_value")], 0, FAR_NS // 1_000_000)
     for i, labels in enumerate(columns.labels):
         j = columns.timeline[i]
@@ -123,7 +120,12 @@ def _sample(labels: Mapping[str, str], time_ms: int, value: float) -> tuple[str,
     return f"{seed}-sample-{series}-{time_ms}", bits == value_bits(seed, series, time_ms)
 
 
-def _oracle_id(attributes: Mapping[str, Any], text: str) -> str | None:
+def text_is_intact(record_id: str, text: str) -> bool:
+    """Whether a body or a span's name is what its id demands, checksum included."""
+    return text == body_of(record_id)
+
+
+def oracle_id(attributes: Mapping[str, Any], text: str) -> str | None:
     """From the attribute, or, for lines of a file, from the text itself."""
     if "oracle.id" in attributes:
         return str(attributes["oracle.id"])

@@ -39,6 +39,8 @@ def start_registry() -> tuple[str, Server]:
         "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
         "QUARKUS_MANAGEMENT_PORT": str(management),
         "QUARKUS_OTEL_SDK_DISABLED": "true",
+        # In a file, so that it knows its ids again after it was killed.
+        "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{folder / 'schemas'}",
     }
     command = [*_JAVA, "-Djava.util.logging.manager=org.jboss.logmanager.LogManager", "-jar", str(jar)]
     server = Server(command, folder, lambda _: _answers(port), env)

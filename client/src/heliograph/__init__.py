@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .configuration import Handle, configure
     from .errors import HeliographError
     from .exporters import HeliographLogExporter, HeliographMetricExporter, HeliographSpanExporter
+    from .kafka_settings import KafkaSettings
+    from .kafka_transport import KafkaTransport
     from .logging_handler import HeliographHandler
     from .producer import Producer
     from .transport import Transport
@@ -26,6 +28,8 @@ __all__ = [
     "HeliographLogExporter",
     "HeliographMetricExporter",
     "HeliographSpanExporter",
+    "KafkaSettings",
+    "KafkaTransport",
     "Producer",
     "Transport",
     "configure",
@@ -39,6 +43,8 @@ _HOMES = {
     "HeliographLogExporter": "exporters",
     "HeliographMetricExporter": "exporters",
     "HeliographSpanExporter": "exporters",
+    "KafkaSettings": "kafka_settings",
+    "KafkaTransport": "kafka_transport",
     "Producer": "producer",
     "Transport": "transport",
     "configure": "configuration",

@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from . import sdk_providers
-from .default_producer import agent_transport
 from .delivery import Statistics
 from .exporters import Outlet
 from .logging_handler import HeliographHandler
 from .producer import EXIT_FLUSH_S, Producer
 from .sources import INSTANCE_ID, Overlay, Sources
-from .transport import Transport
+from .transport_choice import Choice, Wanted, choose, open_transport
 
 _log = logging.getLogger("heliograph")
 
@@ -26,9 +25,8 @@ _log = logging.getLogger("heliograph")
 @dataclass(frozen=True, slots=True)
 class _Settings:
     attributes: tuple[tuple[str, str], ...]
-    endpoint: str
+    choice: Choice = field(repr=False)
     logging_level: int
-    transport: Transport | None = field(repr=False)
 
 
 class Handle:
@@ -112,10 +110,9 @@ class _Session:
 
     def _producer_for(self, settings: _Settings) -> Producer:
         old = self._settings
-        same = old and (old.endpoint, old.transport) == (settings.endpoint, settings.transport)
-        if same and self._outlet:
+        if old and old.choice == settings.choice and self._outlet:
             return self._outlet.producer
-        return Producer(settings.transport or agent_transport(settings.endpoint))
+        return Producer(open_transport(settings.choice))
 
     def _connect(self, producer: Producer, settings: _Settings) -> None:
         attributes = dict(settings.attributes)
@@ -142,19 +139,22 @@ def configure(
     service_name: str | None = None,
     *,
     endpoint: str | None = None,
+    brokers: str | None = None,
     service_version: str | None = None,
     environment: str | None = None,
     logging_level: int | str = logging.INFO,
     resource_attributes: Mapping[str, str] | None = None,
-    transport: Transport | None = None,
+    transport: Wanted = "auto",
 ) -> Handle:
-    """Send spans, metrics and the standard library's logs, those of `logging_level` and above, to the agent at `endpoint`.
+    """Send spans, metrics and the standard library's logs, those of `logging_level` and above, to Kafka's `brokers`, else to
+    the agent at `endpoint`.
 
     An argument comes before its environment variable, as that is now: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
-    HELIOGRAPH_ENDPOINT (default http://127.0.0.1:4318). With OTEL_SDK_DISABLED=true nothing is set up. The level of loggers
-    is not changed. The same settings again give the same handle; others take the place of the first, with a warning.
-    `transport` replaces the agent's, in tests for instance. Connects to nothing: a server that is away is no error.
-    Raises ValueError when `endpoint` is no http URL or `logging_level` no level.
+    HELIOGRAPH_KAFKA_BROKERS, HELIOGRAPH_ENDPOINT (default http://127.0.0.1:4318). With OTEL_SDK_DISABLED=true nothing is set up.
+    The level of loggers is not changed. The same settings again give the same handle; others take the place of the first, with a
+    warning. `transport` is "auto" as said above, "agent", "kafka", or one of your own, in tests for instance. Connects to nothing:
+    a server that is away is no error. Raises ValueError when an argument is wrong, ImportError when `brokers` are given without
+    the library for Kafka (`heliograph[kafka]`).
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Handle(None, None)
@@ -166,8 +166,8 @@ def configure(
         "deployment.environment.name": environment,
     }
     attributes |= {key: value for key, value in named.items() if value}
-    resolved = "" if transport else agent_transport(endpoint).endpoint
-    settings = _Settings(tuple(sorted(attributes.items())), resolved, _level(logging_level), transport)
+    choice = choose(transport, endpoint, brokers)
+    settings = _Settings(tuple(sorted(attributes.items())), choice, _level(logging_level))
     return _session.configure(settings)
 
 

@@ -283,7 +283,7 @@ class Delivery:
 
     def _refused(self, bundle: Sequence[Message], error: RefusedError, settle: _Settle) -> None:
         if len(bundle) == 1:
-            _log.warning("The agent refused a batch, which is dropped: %s", error)
+            _log.warning("A batch was refused and is dropped: %s", error)
             settle(bundle, "refused")
             return
         # One bad batch must not take its neighbours along.
@@ -297,7 +297,7 @@ class Delivery:
             self._failing = True
             mib = self._limits.queue_bytes_max / 1024 / 1024
             _log.warning(
-                "Telemetry cannot be sent now; up to %.0f MiB are kept and sent later. Is the agent up (`heliograph up`)? %s",
+                "Telemetry cannot be sent now; up to %.0f MiB are kept and sent later. Is the agent (`heliograph up`) or Kafka up? %s",
                 mib,
                 error,
             )

@@ -1,0 +1,101 @@
+"""L0 rows and flush records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from .cassandra_cells import decode_flush, decode_ranges, decode_row, encode_flush, encode_ranges, encode_row, slot_of
+from .cassandra_known import Known
+from .cassandra_schema import SLOTS
+from .cassandra_session import CassandraSession
+from .errors import RowTooLargeError, StoreUnavailableError
+from .port import WINDOWS_PER_DAY, DayFlush, FlushRecord, L0Row, Source, Stored
+
+_KEY: Final = "space = ? AND tenant = ? AND bucket = ? AND window = ?"
+_PUT: Final = (
+    "INSERT INTO l0 (space, tenant, bucket, window, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ROWS: Final = f"SELECT log_id, ranges, writer, data FROM l0 WHERE {_KEY}"
+_IS_THERE: Final = f"SELECT log_id FROM l0 WHERE {_KEY} AND log_id = ? AND ranges = ? AND writer = ?"
+_PUT_FLUSH: Final = "INSERT INTO flushes (space, day, slot, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FLUSHES: Final = "SELECT log_id, ranges, writer, data FROM flushes WHERE space = ? AND day = ? AND slot = ?"
+_OVERHEAD_BYTES: Final = 4096
+"""What a mutation has besides the block: keys, lengths, what the server adds; ranges come on top."""
+
+
+class Rows:
+    """The rows of one space."""
+
+    def __init__(self, session: CassandraSession, space: str, known: Known, read_bytes_max: int) -> None:
+        self._session = session
+        self._space = space
+        self._known = known
+        self._read_bytes_max = read_bytes_max
+
+    def check_sizes(self, flush: DayFlush) -> None:
+        """Before anything is written. Raises RowTooLargeError."""
+        bytes_max = self._session.row_bytes_max - _OVERHEAD_BYTES - 20 * len(flush.source.ranges)
+        for row in flush.rows:
+            if len(row.block) > bytes_max:
+                raise RowTooLargeError(f"a row of bucket {row.bucket}", len(row.block), bytes_max)
+
+    def put(self, flush: DayFlush) -> None:
+        """Write-once: a key holds its writer, so only what this process tried before is looked for first."""
+        source = flush.source
+        key = (source.log_id, encode_ranges(source.ranges), source.writer)
+        rows: Sequence[L0Row] = flush.rows
+        if not self._known.first_try(flush.day, source):
+            keys = ((*self._partition(row), *key) for row in rows)
+            there = [bool(found) for _, found in self._session.read(_IS_THERE, keys, "looking for rows")]
+            rows = [row for row, is_there in zip(rows, there, strict=True) if not is_there]
+        size_bytes = len(key[1]) + 200
+        writes = (((*self._partition(row), *key, encode_row(row)), len(row.block) + size_bytes) for row in rows)
+        self._session.write(_PUT, writes, "writing rows")
+
+    def read(
+        self, tenant: str, day: int, buckets: Collection[str], first_window: int, last_window: int
+    ) -> list[Stored]:
+        """See BlockReader."""
+        first = max(first_window, day * WINDOWS_PER_DAY)
+        following = min(last_window + 1, (day + 1) * WINDOWS_PER_DAY)
+        keys = ((self._space, tenant, bucket, w) for bucket in sorted(buckets) for w in range(first, following))
+        sources: dict[tuple[str, bytes, str], Source] = {}
+        found: list[Stored] = []
+        size = 0
+        for (*_, window), rows in self._session.read(_ROWS, keys, "reading rows"):
+            for log_id, ranges, writer, data in rows:
+                key = (log_id, ranges, writer)
+                source = sources.get(key)
+                if source is None:
+                    source = sources[key] = Source(log_id, decode_ranges(ranges), writer)
+                found.append(decode_row(window, source, data))
+                size += len(data)
+            if size > self._read_bytes_max:
+                raise StoreUnavailableError(
+                    f"a query of more than {self._read_bytes_max:,} bytes of rows: ask for less at once"
+                )
+        return found
+
+    def record(self, day: int, flush: FlushRecord) -> None:
+        """See BlockWriter."""
+        source = flush.source
+        ranges, data = encode_ranges(flush.source.ranges), encode_flush(flush)
+        values = (self._space, day, _flush_slot(ranges), source.log_id, ranges, source.writer, data)
+        self._session.write(_PUT_FLUSH, [(values, len(data) + len(ranges) + 200)], "writing a flush record")
+
+    def records(self, day: int) -> list[FlushRecord]:
+        """See BlockAudit; sorted by source."""
+        keys = [(self._space, day, slot) for slot in range(SLOTS)]
+        found = [row for _, rows in self._session.read(_FLUSHES, keys, "reading flush records") for row in rows]
+        return [
+            decode_flush(Source(log_id, decode_ranges(ranges), writer), data)
+            for log_id, ranges, writer, data in sorted(found, key=lambda row: row[:3])
+        ]
+
+    def _partition(self, row: L0Row) -> tuple[str, str, str, int]:
+        return self._space, row.tenant, row.bucket, row.window
+
+
+def _flush_slot(ranges: bytes) -> int:
+    return slot_of(ranges.hex())
