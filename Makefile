@@ -25,6 +25,7 @@ up: setup
 	$(BIN)/heliograph up $(ARGS)
 
 test: setup
+	$(BIN)/python -m tests.servers fetch
 	$(BIN)/pytest $(ARGS)
 
 check: setup

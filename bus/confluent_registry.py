@@ -64,7 +64,7 @@ class ConfluentRegistry:
         """Whether a registry is there and lets us in. Raises RegistryConfigError with what to do, RegistryUnavailableError."""
         where = f"{self._host}:{self._port}" if self._port else self._host
         try:
-            status, answer = self._exchange("GET", "/subjects", None)
+            status, answer = self._exchange("GET", "/schemas/types", None)
         except ssl.SSLError as error:
             why = tls_fault.sentence(error, where, self._tls)
             if why is not None:

@@ -67,7 +67,7 @@ class KafkaPump:
                 continue
             try:
                 self._turn()
-            except KafkaException as error:
+            except Exception as error:  # whatever it is, the caller hears of it, and reading goes on
                 self._failed(error)
                 self._stopping.wait(_TURN_S)
         try:
@@ -251,7 +251,7 @@ class KafkaPump:
         # Even of nothing, or the client takes away what it never gave.
         client.incremental_unassign([])
 
-    def _failed(self, error: KafkaException) -> None:
+    def _failed(self, error: Exception) -> None:
         said = error_of(error)
         if said is not None and said.code() == KafkaError._MAX_POLL_EXCEEDED:
             return

@@ -13,6 +13,8 @@ Config: TypeAlias = dict[str, str | int | float | bool]
 # A full message, its framing and the keys that limits do not count.
 RECORD_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 64 * 1024
 _HEARTBEATS_PER_SESSION = 5
+_HEARTBEAT_MS_MAX = 3_000
+"""How long it takes a member to hear that partitions move, which the others wait for."""
 _FETCH_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -87,7 +89,7 @@ class KafkaSettings:
             "group.instance.id": member,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": session_ms,
-            "heartbeat.interval.ms": max(session_ms // _HEARTBEATS_PER_SESSION, 1),
+            "heartbeat.interval.ms": min(max(session_ms // _HEARTBEATS_PER_SESSION, 1), _HEARTBEAT_MS_MAX),
             # The thread that polls librdkafka stops by itself after poll_interval_max_s.
             "max.poll.interval.ms": max(session_ms, 1_000),
             "enable.auto.commit": False,

@@ -5,7 +5,8 @@ A real engine that is reached but cannot serve us raises its package's ConfigErr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from ops.engine_clients import cassandra, confluent, elasticsearch, kafka, s3
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from search.port import DocumentReader
     from sinks.port import Sink
     from tsdb.port import AuditedBlockStore
+
+
+_CHECK_S: Final = 15.0
+"""How long a start waits for an archive that is away; what is in flight is tried for longer."""
 
 
 def open_bus(settings: Settings, context: RoleContext) -> Bus:
@@ -145,9 +150,9 @@ def _objects(settings: Settings, context: RoleContext) -> ObjectStore:
     if settings.archive.engine == "s3":
         from archive.s3 import S3Objects
 
-        bucket = S3Objects(s3(settings))
-        bucket.check()
-        return bucket
+        client = s3(settings)
+        S3Objects(replace(client, call_timeout_s=_CHECK_S)).check()
+        return S3Objects(client)
     from archive.local import LocalObjects
 
     return LocalObjects(context.data_dir / "archive")

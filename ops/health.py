@@ -16,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Pro
 from ops.ports import url_of
 
 BEAT_AGE_MAX_S: Final = 10.0
+START_MAX_S: Final = 60.0
+"""Before its first beat a role may wait for engines to answer, each with its own time limit."""
 _REQUEST_TIMEOUT_S: Final = 5.0
 _STARTING: Final = {"start": "starting"}
 
@@ -26,6 +28,7 @@ class Health:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._beat_s = clock_s()
+        self._has_begun = False
         self._reasons: Mapping[str, str] = _STARTING
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -35,6 +38,7 @@ class Health:
     def beat(self) -> None:
         """The main loop has gone round once more."""
         self._beat_s = self._clock_s()
+        self._has_begun = True
 
     def set_ready(self, reasons: Mapping[str, str]) -> None:
         """Why the role cannot do its work, by part; empty when it can."""
@@ -47,7 +51,7 @@ class Health:
     def healthz(self) -> tuple[int, bytes]:
         """Status and JSON body."""
         age_s = self.beat_age_s()
-        alive = age_s <= BEAT_AGE_MAX_S
+        alive = age_s <= (BEAT_AGE_MAX_S if self._has_begun else START_MAX_S)
         return (200 if alive else 503), _json({"status": "ok" if alive else "stuck", "beat_age_s": round(age_s, 1)})
 
     def readyz(self) -> tuple[int, bytes]:

@@ -16,6 +16,15 @@ _SECRET_TEXT: Final = re.compile(
 )
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
+_CHATTY: Final = {
+    "boto3": logging.WARNING,
+    "botocore": logging.WARNING,
+    "elastic_transport": logging.CRITICAL,
+    "s3transfer": logging.WARNING,
+    "urllib3": logging.ERROR,
+}
+"""Drivers that tell of every request, or of a failure with its traceback; the adapters say what failed."""
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
 
@@ -52,6 +61,9 @@ def configure(role: str, level: Level, form: Format, stream: TextIO | None = Non
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=_LEVELS[level], force=True)
     logging.captureWarnings(True)
+    if level != "debug":
+        for name, least in _CHATTY.items():
+            logging.getLogger(name).setLevel(least)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

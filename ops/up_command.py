@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 from rich.console import Console
 
 from ops import data_dir as directory
@@ -91,10 +92,13 @@ def role_command(role: str, root: Path) -> Sequence[str]:
 
 
 def login_url(data_dir: Path | None) -> str:
-    """A new link to the page of a running `up`. Raises UnavailableError."""
+    """A new link to the page of a running `up`, or of a query service that runs by itself on the directory. Raises UnavailableError."""
     root = (data_dir or Path(os.environ.get("HELIOGRAPH_DATA_DIR") or "heliograph-data")).resolve()
-    url = directory.read_json(root / "endpoints.json").get("http")
-    if not isinstance(url, str):
+    cards = [directory.read_json(card) for card in sorted((root / "run").glob("query*.json"))]
+    alive = [card.get("endpoints", {}) for card in cards if psutil.pid_exists(int(card.get("pid", 0)))]
+    found = [directory.read_json(root / "endpoints.json"), *alive]
+    url = next((each["http"] for each in found if isinstance(each.get("http"), str)), None)
+    if url is None:
         raise UnavailableError(f"nothing runs on {root}: start it with `heliograph up --data-dir {root}`")
     return f"{url}/?code={LoginCodes(root, time.time).mint()}"
 

@@ -136,7 +136,7 @@ class BulkWriter:
         clashes: list[Item] = []
         for index in {index for _, index in held}:
             of_index = [item for item, where in held if where == index]
-            stored = stored_hashes(self._client, [item.id for item in of_index], [index])
+            stored = self._stored([item.id for item in of_index], [index])
             for item in of_index:
                 hash_ = stored.get(item.id, {}).get(index)
                 if hash_ is None:
@@ -145,6 +145,15 @@ class BulkWriter:
                 else:
                     clashes += self._duplicate_or_clash(item, hash_)
         return again, clashes
+
+    def _stored(self, ids: Sequence[str], indices: Sequence[str]) -> dict[str, dict[str, int]]:
+        """See stored_hashes; patient, because an index that was just made is not yet ready to be asked."""
+        for attempt in range(1, self._attempts_max):
+            try:
+                return stored_hashes(self._client, ids, indices)
+            except NoAnswerError:
+                self._back_off(attempt)
+        return stored_hashes(self._client, ids, indices)
 
     def _duplicate_or_clash(self, item: Item, stored: int) -> list[Item]:
         if stored == item.item_hash:
@@ -161,7 +170,7 @@ class BulkWriter:
         older = backing_indices(self._client, self._target)[:-1]
         if not older:
             return items
-        stored = stored_hashes(self._client, [item.id for item in maybe], older)
+        stored = self._stored([item.id for item in maybe], older)
         left: list[Item] = []
         clashes: list[Item] = []
         for item in items:
@@ -187,7 +196,7 @@ class BulkWriter:
             if not others or index not in indices:
                 # There is no other, or this one has just been removed with all it held.
                 continue
-            stored = stored_hashes(self._client, [item.id for item in of_index], others)
+            stored = self._stored([item.id for item in of_index], others)
             for item in of_index:
                 places = [i for i, hash_ in stored.get(item.id, {}).items() if hash_ == item.item_hash]
                 copies += [(place, item.id) for place in sorted([*places, index], key=indices.index)[1:]]

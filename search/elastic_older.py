@@ -11,6 +11,7 @@ import orjson
 
 from search.elastic_client import Client
 from search.elastic_document import OURS
+from search.elastic_errors import NoAnswerError
 from search.elastic_names import in_path
 from search.port import SearchUnavailableError
 
@@ -19,7 +20,9 @@ LOOKUPS_MAX: Final = 5_000
 
 
 def stored_hashes(client: Client, ids: Sequence[str], indices: Sequence[str]) -> dict[str, dict[str, int]]:
-    """For each id that is there: by index, the hash it is stored with. Sees what is written but not yet visible to searches."""
+    """For each id that is there: by index, the hash it is stored with. Sees what is written but not yet visible to searches.
+    Raises NoAnswerError when it may be told a little later.
+    """
     found: dict[str, dict[str, int]] = {}
     wanted = [{"_index": index, "_id": id_} for index in indices for id_ in ids]
     for start in range(0, len(wanted), LOOKUPS_MAX):
@@ -27,9 +30,8 @@ def stored_hashes(client: Client, ids: Sequence[str], indices: Sequence[str]) ->
             if doc.get("found"):
                 found.setdefault(doc["_id"], {})[doc["_index"]] = _hash_of(doc)
             elif "error" in doc and doc["error"].get("type") != "index_not_found_exception":
-                raise SearchUnavailableError(
-                    f"Elasticsearch cannot look up ids: {str(doc['error'].get('reason'))[:300]}"
-                )
+                # An index that was just made may have no shard yet.
+                raise NoAnswerError(f"Elasticsearch cannot look up ids: {str(doc['error'].get('reason'))[:300]}")
     return found
 
 

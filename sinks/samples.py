@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from tsdb.port import DAY_MS, BlockWriter, DayFlush, OffsetRange, RetiredDayErro
 from tsdb.target_info import TargetInfos
 
 from .decode import SCHEMA_HEADER, SchemaPendingError, WriterSchemas, check_crc
-from .port import Cut, CutLimits, RecordFault, StoreUnavailableError, Written
+from .port import Cut, CutLimits, Range, RecordFault, StoreUnavailableError, Written
 
 TOO_NEW_MS: Final = DAY_MS
 """A sample may be this much ahead of its message's append time."""
@@ -62,6 +63,12 @@ class SampleSink:
                 break
             except RetiredDayError as error:
                 kept = _without_day(kept, error.day, faults)
+            except tsdb_errors.RowTooLargeError as error:
+                halves = _halves(cut)
+                if not halves:
+                    raise StoreUnavailableError(str(error)) from error
+                written = [self.write(half) for half in halves]
+                return Written(sum(w.items for w in written), tuple(fault for w in written for fault in w.faults))
             except tsdb_errors.StoreUnavailableError as error:
                 self._planner.forget()
                 raise StoreUnavailableError(str(error)) from error
@@ -167,3 +174,32 @@ def _without_day(
         if keep.any():
             rest.append((record, FlushMessage(m.tenant, m.message, keep)))
     return rest
+
+
+def _halves(cut: Cut) -> tuple[Cut, Cut] | None:
+    """The cut in two, each partition's range at its middle record, always the same; None when there is but one record."""
+    first: list[Range] = []
+    second: list[Range] = []
+    for r in cut.ranges:
+        offsets = [record.offset for record in cut.records if record.where == r.where]
+        if len(offsets) < 2:
+            (first if len(first) <= len(second) else second).append(r)
+        else:
+            middle = offsets[len(offsets) // 2]
+            first.append(replace(r, next=middle))
+            second.append(replace(r, first=middle))
+    if not any(map(_has_records(cut), first)) or not any(map(_has_records(cut), second)):
+        return None
+    return _part(cut, first), _part(cut, second)
+
+
+def _has_records(cut: Cut) -> Callable[[Range], bool]:
+    return lambda r: any(_is_in(record, r) for record in cut.records)
+
+
+def _part(cut: Cut, ranges: Sequence[Range]) -> Cut:
+    return Cut(tuple(ranges), [m for m in cut.records if any(_is_in(m, r) for r in ranges)], cut.tried_below)
+
+
+def _is_in(record: Record, r: Range) -> bool:
+    return record.where == r.where and r.first <= record.offset < r.next

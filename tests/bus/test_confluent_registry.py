@@ -25,7 +25,8 @@ from bus.registry import (
 from bus.tls import Tls
 from heliograph.contracts import Schema
 from tests.contracts.registry_suite import A, RegistryAdapter, RegistrySuite, record
-from tests.servers.registry import registry_url
+from tests.servers.certificates import Authority
+from tests.servers.registry import registry_url, start_registry
 
 
 class _OwnSubjects:
@@ -185,7 +186,7 @@ def test_at_start_a_registry_that_is_away_or_in_trouble_is_unavailable(scripted:
 
 
 def test_a_registry_that_lets_us_in_passes(scripted: _Scripted) -> None:
-    scripted.answer = ["telemetry.logs-value"]
+    scripted.answer = ["JSON", "AVRO"]
     ConfluentRegistry(scripted.url).check()
 
 
@@ -214,3 +215,13 @@ def test_a_registry_with_an_expired_or_foreign_certificate_is_told(tmp_path: Pat
         finally:
             server.shutdown()
             server.server_close()
+
+
+def test_a_real_registry_is_reached_by_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    url, server = start_registry(authority.issue("registry", "127.0.0.1"))
+    registry = ConfluentRegistry(url, tls=Tls(authority.ca_file))
+    registry.check()
+    schema_id = registry.register("thing", record(A))
+    assert registry.schema(schema_id).fingerprint == record(A).fingerprint
+    server.kill()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import OFFSET_END
@@ -12,9 +13,9 @@ from confluent_kafka.admin import AdminClient
 
 from bus.kafka import KafkaBus
 from bus.kafka_settings import KafkaSettings
-from bus.port import Bus
+from bus.port import Bus, Consumer
 from tests.bus.child import kafka_settings
-from tests.contracts.bus_adapter import BusAdapter
+from tests.contracts.bus_adapter import DEADLINE_S, BusAdapter, Watch, commit_all, drain, message, poll_until
 from tests.contracts.bus_group_suite import BusGroupSuite
 from tests.contracts.bus_suite import BusConsumerSuite, BusLogSuite
 from tests.servers.kafka import broker
@@ -74,4 +75,40 @@ class TestKafkaConsumer(_OnKafka, BusConsumerSuite):
 
 
 class TestKafkaGroup(_OnKafka, BusGroupSuite):
-    pass
+    def test_a_member_that_closes_does_not_keep_the_others_waiting_for_its_session(
+        self, adapter: KafkaAdapter, four: str, join: Callable[..., Consumer]
+    ) -> None:
+        long = KafkaBus(replace(adapter.settings, session_timeout_s=4 * DEADLINE_S))
+        watch = Watch()
+        a, b = join(four, "a", at=long), join(four, "b", watch=watch, at=long)
+        poll_until(lambda: len(watch.owned) == 2, a, b)
+        a.close()
+        poll_until(lambda: len(watch.owned) == 4, b)
+        b.close()
+        long.close()
+
+    def test_a_first_life_that_closes_leaves_the_second_its_place(
+        self, bus: Bus, one: str, join: Callable[..., Consumer]
+    ) -> None:
+        bus.produce([message(one, 0, "x")])
+        first = join(one, "same")
+        drain(first, 1)
+        second = join(one, "same")
+        drain(second, 1)
+        # It has not polled since, so it does not know yet.
+        first.close()
+        bus.produce([message(one, 0, "y")])
+        records = drain(second, 1)
+        commit_all(second, records)
+        assert bus.committed("g", one) == {0: 2}
+
+    def test_a_commit_does_not_wait_for_what_is_being_read(
+        self, bus: Bus, one: str, join: Callable[..., Consumer]
+    ) -> None:
+        bus.produce([message(one, 0, f"{i}") for i in range(50)])
+        consumer = join(one)
+        records = drain(consumer, 50)
+        # Each used to wait until reading paused, which it does when nobody has polled for long: the deadline of the test is far less.
+        for record in records:
+            consumer.commit({record.where: record.offset + 1})
+        assert bus.committed("g", one) == {0: 50}

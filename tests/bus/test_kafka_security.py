@@ -106,7 +106,8 @@ def test_a_certificate_of_an_unknown_authority_is_told(secured: SecuredBroker) -
 
 
 def test_a_missing_certificate_of_ours_is_told(secured: SecuredBroker) -> None:
-    assert "asks for a certificate: set `certificate_file`" in refusal(secured.settings(secured.mutual))
+    settings = replace(secured.settings(secured.mutual), request_timeout_s=2.0)
+    assert "asks for a certificate: set `certificate_file`" in refusal(settings)
 
 
 def test_a_port_without_tls_is_told_but_may_be_a_server_that_is_going_down(secured: SecuredBroker) -> None:

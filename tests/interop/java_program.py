@@ -31,7 +31,7 @@ def require_jdk() -> None:
 
 def interop(*arguments: str, given: object = None) -> list[dict[str, Any]]:
     """What the program prints, a JSON object a line; `given` goes to its standard input as JSON."""
-    classes = _class_path()
+    classes = class_path()
     command = [str(java(17)), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes, "Interop", *arguments]
     said = subprocess.run(
         command, input=json.dumps(given), capture_output=True, encoding="utf-8", timeout=_RUN_S_MAX, check=False
@@ -41,7 +41,8 @@ def interop(*arguments: str, given: object = None) -> list[dict[str, Any]]:
 
 
 @functools.cache
-def _class_path() -> str:
+def class_path() -> str:
+    """Our program, compiled, and what it needs."""
     require_jdk()
     jars = fetched("interop-avro-1.12.2-kafka-4.4.0", ["-f", str(_SOURCE / "pom.xml"), "dependency:copy-dependencies"])
     classes = tempfile.mkdtemp(prefix="heliograph-interop-")

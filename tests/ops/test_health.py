@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from prometheus_client import Counter
 
-from ops.health import BEAT_AGE_MAX_S, Health, HealthServer
+from ops.health import BEAT_AGE_MAX_S, START_MAX_S, Health, HealthServer
 from ops.role_process import Probe, probe
 
 
@@ -53,7 +53,15 @@ def test_it_listens_on_loopback_only(server: HealthServer) -> None:
     assert urlsplit(server.url).hostname == "127.0.0.1"
 
 
+def test_a_role_may_wait_for_its_engines_before_it_begins(server: HealthServer, clock: Clock) -> None:
+    clock.now_s += START_MAX_S
+    assert get(server, "/healthz")[0] == 200
+    clock.now_s += 0.1
+    assert get(server, "/healthz")[0] == 503
+
+
 def test_a_role_is_alive_while_its_loop_beats(server: HealthServer, health: Health, clock: Clock) -> None:
+    health.beat()
     clock.now_s += BEAT_AGE_MAX_S
     assert get(server, "/healthz")[0] == 200
     clock.now_s += 0.1
@@ -87,6 +95,7 @@ def test_other_paths_are_not_there(server: HealthServer) -> None:
 
 
 def test_the_supervisors_probe_sees_the_same(server: HealthServer, health: Health, clock: Clock) -> None:
+    health.beat()
     assert probe(server.url) == Probe(True, False, (("start", "starting"),))
     health.set_ready({})
     assert probe(server.url) == Probe(True, True)

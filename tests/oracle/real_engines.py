@@ -160,7 +160,7 @@ tsdb:
 
     def _roll_over(self) -> Callable[[], None]:
         client = Client(self._of.elasticsearch.url, request_timeout=60)
-        for stream in client.indices.get_data_stream(name=f"*-{self._name}.otel-*")["data_streams"]:
+        for stream in client.indices.resolve_index(name=f"*-{self._name}.otel-*")["data_streams"]:
             client.indices.rollover(alias=stream["name"])
         return lambda: None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from heliograph.metrics import Layout
 from sinks.port import Cut, Range, StoreUnavailableError
 from sinks.samples import SampleSink
 from tests.tsdb.metric_log import DAY_MS, NOW_MS, MetricLog, layout, read_all, writer_schemas
+from tsdb.errors import RowTooLargeError
 from tsdb.errors import StoreUnavailableError as BlocksUnavailableError
 from tsdb.port import DayFlush, FlushRecord
 from tsdb.reader import TsdbReader
@@ -177,6 +179,47 @@ def test_the_flush_hash_does_not_depend_on_the_cut_or_the_path(tmp_path: Path) -
         sums.append((sum(row.samples for row in rows), sum(row.hash_sum for row in rows) % 2**64))
         blocks.close()
     assert len(set(sums)) == 1
+
+
+class Narrow:
+    """A block store that takes rows of so many samples at most."""
+
+    def __init__(self, blocks: SqliteBlocks, samples_max: int) -> None:
+        self._blocks = blocks
+        self._samples_max = samples_max
+
+    def write(self, flush: DayFlush) -> None:
+        widest = max((row.samples for row in flush.rows), default=0)
+        if widest > self._samples_max:
+            raise RowTooLargeError("a row", widest, self._samples_max)
+        self._blocks.write(flush)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._blocks, name)
+
+
+@pytest.mark.parametrize("messages_per_row", [1, 2, 5])
+def test_a_row_too_large_is_cut_at_the_log_and_nothing_is_stored_twice(
+    blocks: SqliteBlocks, messages_per_row: int
+) -> None:
+    log = MetricLog()
+    for i in range(11):
+        log.append(layout("a"), NOW_MS + i, [float(i)] * 6)
+    narrow = cast(SqliteBlocks, Narrow(blocks, 6 * messages_per_row))
+    whole = Cut((Range(TopicPartition(contracts.METRICS_TOPIC, 0), "log-1", 0, 12),), log.records, {})
+    for _ in range(2):
+        assert sink_on(narrow).write(whole).items == 66
+    assert read_all(TsdbReader(blocks)) == log.expected
+    ranges = sorted({(r.source.ranges[0].first, r.source.ranges[0].next) for r in blocks.flush_records(DAY)})
+    assert ranges[0][0] == 0 and ranges[-1][1] == 12
+    assert [following for _, following in ranges[:-1]] == [first for first, _ in ranges[1:]]
+
+
+def test_a_message_that_is_too_large_alone_is_the_stores_fault(blocks: SqliteBlocks) -> None:
+    log = MetricLog()
+    log.append(layout("a"), NOW_MS, [1.0] * 6)
+    with pytest.raises(StoreUnavailableError, match="cut the log's range shorter"):
+        sink_on(cast(SqliteBlocks, Narrow(blocks, 5))).write(log.cut(0, 1))
 
 
 def test_a_batch_without_series_is_nothing(blocks: SqliteBlocks) -> None:

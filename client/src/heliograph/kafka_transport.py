@@ -90,11 +90,12 @@ class KafkaTransport:
             reason = self._told(sending.failed[0] if sending.failed else "no acknowledgement in time")
             self._fail(sending)
             raise UnavailableError(reason)
-        if sending.refused and len(sending.refused) < len(messages):
-            # Some are in the log: only when none is, may this be called refused. They are remembered, and the rest comes alone.
-            self._taken |= sending.taken
         if sending.refused:
-            raise RefusedError(self._told(sending.refused[0]))
+            # Those that are in the log are remembered, since all of these come again, one by one; and an idempotent producer
+            # does not go on after a refusal.
+            reason = self._told(sending.refused[0])
+            self._fail(sending)
+            raise RefusedError(reason)
         self._taken -= {_identity(message) for message in messages}
 
     def close(self) -> None:
@@ -162,6 +163,7 @@ class KafkaTransport:
             "reconnect.backoff.max.ms": 2_000,
             # A topic that brokers make on demand would have none of the settings that ours need.
             "allow.auto.create.topics": False,
+            "topic.metadata.propagation.max.ms": 5_000,
             "log_level": 0,
             "error_cb": hear,
         }
