@@ -56,6 +56,12 @@ class RealServers:
         bucket.make_bucket(_BUCKET)
         return cls(start_kafka(3), url, registry, start_elasticsearch(), bucket, start_cassandra(2))
 
+    def stop(self) -> None:
+        """End them now."""
+        others = (self.registry, self.elasticsearch.server, self.s3.server)
+        for server in (*self.kafka.nodes.values(), *(node.server for node in self.cassandra), *others):
+            server.kill()
+
     def fresh(self, name: str) -> RealEngines:
         """Engines that hold nothing; `name` is of lower case letters and digits. What an earlier run wrote to Kafka is gone."""
         self._forget_topics()
