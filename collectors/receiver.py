@@ -80,7 +80,7 @@ def _batches(intake: Intake, budget: Budget) -> _Handler:
                 return _plain_error(error)
             except ClientDisconnect:
                 return Response(status_code=400)
-        return _json({"accepted": accepted})
+        return _json({"accepted": accepted, "schemas": bundles.schemas()})
 
     return handle
 

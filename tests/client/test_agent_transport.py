@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from heliograph import contracts
 from heliograph.agent_transport import AgentTransport
 from heliograph.errors import RefusedError, UnavailableError
+from heliograph.framing import schema_id_of
 from heliograph.identity import ProducerIdentity
 from heliograph.message import BUNDLE_CONTENT_TYPE
 from tests.client.batches import log_batch
@@ -51,6 +54,34 @@ def test_a_connection_that_was_idle_is_not_trusted(agent: FakeAgent) -> None:
     transport.send([BATCH], 1_000)
     assert agent.connections == 2
     transport.close()
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contracts, "_learned", {})
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_the_ids_of_the_agents_registry_are_learned(agent: FakeAgent, transport: AgentTransport) -> None:
+    schema = contracts.schema("log_batch")
+    said = {"log_batch": {"id": 7, "fingerprint": schema.fingerprint.hex()}, "../x": {"id": 8, "fingerprint": ""}}
+    agent.script = [Answer(body=json.dumps({"accepted": 1, "schemas": said}).encode())]
+    transport.send([BATCH], 10)
+    assert (schema.wire_id, contracts.schema("span_batch").wire_id) == (7, contracts.schema("span_batch").offline_id)
+    assert schema_id_of(log_batch(ProducerIdentity().mint).body) == 7
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"[]", b"{}", b"\xff", b'{"schemas": 1}', b'{"schemas": {"log_batch": 1}}', b'{"schemas": {"log_batch": {}}}',
+     b'{"schemas": {"log_batch": {"id": 7, "fingerprint": "00"}}}'],
+)  # fmt: skip
+def test_a_reply_that_says_nothing_of_ids_is_as_good(agent: FakeAgent, transport: AgentTransport, reply: bytes) -> None:
+    agent.script = [Answer(body=reply)]
+    transport.send([BATCH], 10)
+    schema = contracts.schema("log_batch")
+    assert schema.wire_id == schema.offline_id
 
 
 def test_a_token_is_sent_and_not_shown(agent: FakeAgent) -> None:

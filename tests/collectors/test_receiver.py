@@ -21,6 +21,7 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 from starlette.testclient import TestClient
 
+from collectors import bundles
 from collectors.digests import KEEP_S, Digests
 from collectors.drops import Drops
 from collectors.http_body import BODY_BYTES_MAX, Budget
@@ -323,7 +324,8 @@ def test_a_record_that_no_batch_can_hold_is_refused_alone(edge: Edge) -> None:
 def test_a_bundle_goes_onto_the_bus_unchanged(edge: Edge) -> None:
     messages = [log_batch("a"), log_batch("b")]
     answer = edge.http.post("/heliograph/v1/batches", content=encode_bundle(messages), headers=BUNDLE)
-    assert (answer.status_code, answer.json()) == (200, {"accepted": 2})
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 2)
+    assert answer.json()["schemas"] == bundles.schemas()
     assert edge.bus.log == messages
 
 

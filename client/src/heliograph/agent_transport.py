@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import http.client
+import json
 import math
 import os
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from . import contracts
 from .errors import RefusedError, UnavailableError
 from .message import BUNDLE_CONTENT_TYPE, Message, encode_bundle
 
@@ -70,6 +72,7 @@ class AgentTransport:
             self._drop(threading.get_ident())
             raise UnavailableError(f"{self.endpoint}: {type(error).__name__}: {error}") from error
         if status == 200:
+            _learn_ids(reply)
             return
         detail = f"{self.endpoint} answered {status}: {reply.decode('utf-8', 'replace')[:_DETAIL_CHARS_MAX]}"
         if status in _REFUSED:
@@ -131,6 +134,18 @@ class AgentTransport:
     def _limit(self, connection: http.client.HTTPConnection, deadline: float) -> None:
         if connection.sock is not None:
             connection.sock.settimeout(self._left(deadline))
+
+
+def _learn_ids(reply: bytes) -> None:
+    """The agent says which ids its registry has for our schemas; a reply that says nothing of them is as good."""
+    try:
+        said = json.loads(reply)["schemas"]
+        for name in {topic.schema for topic in contracts.topics().values()} & said.keys():
+            schema = contracts.schema(name)
+            if schema.fingerprint.hex() == said[name]["fingerprint"] and schema.wire_id != said[name]["id"]:
+                contracts.learn(schema, int(said[name]["id"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
 
 
 def _parse(endpoint: str) -> tuple[str, str, int, str]:
