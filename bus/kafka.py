@@ -67,7 +67,7 @@ class KafkaBus:
         return count
 
     def log_id(self, topic: str) -> str:
-        return str(self._describe(topic).topic_id)
+        return path_safe(str(self._describe(topic).topic_id))
 
     def produce(self, messages: Sequence[Message]) -> Sequence[int]:
         if not messages:
@@ -201,3 +201,8 @@ class KafkaBus:
     def _check_open(self) -> None:
         if self._closed:
             raise BusUnavailableError("this bus has been closed")
+
+
+def path_safe(topic_id: str) -> str:
+    """Kafka's own spelling of a topic's id (base64 for URLs); the client's has characters that names of files and objects cannot hold."""
+    return topic_id.translate(str.maketrans("+/", "-_"))

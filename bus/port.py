@@ -114,7 +114,9 @@ class Bus(Protocol):
         ...
 
     def log_id(self, topic: str) -> str:
-        """Identity of the log that the topic's offsets belong to: changes when a topic is made anew."""
+        """Identity of the log that the topic's offsets belong to: changes when a topic is made anew. At most 64 letters, digits,
+        `-` and `_`, because names of files and objects hold it.
+        """
         ...
 
     def produce(self, messages: Sequence[Message]) -> Sequence[int]:

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from bus.errors import BusUnavailableError, FencedError, UnknownTopicError
+from bus.kafka import path_safe
 from bus.kafka_errors import Voice, told
 from bus.kafka_settings import KafkaSettings, Sasl
 from bus.kafka_topics import new_topic, problems
@@ -101,3 +102,7 @@ def test_a_timeout_is_told_by_the_reason_that_was_heard() -> None:
     voice.hear(KafkaError(KafkaError._AUTHENTICATION))
     error = voice.told(KafkaException(KafkaError(KafkaError._TIMED_OUT)), "asking")
     assert "check the user name" in str(error)
+
+
+def test_a_topics_id_can_be_part_of_a_name() -> None:
+    assert path_safe("/uj3kAqyRTy+kOaVAOWEOQ") == "_uj3kAqyRTy-kOaVAOWEOQ"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -89,6 +90,9 @@ class BusLogSuite(BusFixtures):
         with pytest.raises(BusError):
             bus.create_topics({one: 2})
         assert (bus.partitions(one), bus.end_offsets(one)) == (1, {0: 1})
+
+    def test_a_log_id_can_be_part_of_a_name(self, bus: Bus, one: str, four: str) -> None:
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", bus.log_id(topic)) for topic in (one, four))
 
     def test_a_log_id_is_the_same_for_all_and_for_ever(
         self, adapter: BusAdapter, bus: Bus, one: str, four: str
