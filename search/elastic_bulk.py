@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -149,10 +150,9 @@ class BulkWriter:
     def _stored(self, ids: Sequence[str], indices: Sequence[str]) -> dict[str, dict[str, int]]:
         """See stored_hashes; patient, because an index that was just made is not yet ready to be asked."""
         for attempt in range(1, self._attempts_max):
-            try:
+            with suppress(NoAnswerError):
                 return stored_hashes(self._client, ids, indices)
-            except NoAnswerError:
-                self._back_off(attempt)
+            self._back_off(attempt)
         return stored_hashes(self._client, ids, indices)
 
     def _duplicate_or_clash(self, item: Item, stored: int) -> list[Item]:

@@ -59,8 +59,9 @@ def cut(message: Message) -> Message:
 
 
 def of_schema(message: Message, schema_id: int) -> Message:
-    """The same bytes under another schema id."""
-    return with_body(message, frame(schema_id) + message.body[FRAME_BYTES:])
+    """The same bytes under another schema's id, as a producer of that schema would name it."""
+    headers = tuple((k, v if k != "hg.schema" else b"\7" * 16) for k, v in message.headers)
+    return with_body(replace(message, headers=headers), frame(schema_id) + message.body[FRAME_BYTES:])
 
 
 def crc_broken(message: Message) -> Message:
