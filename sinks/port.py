@@ -44,7 +44,7 @@ class RecordFault:
 
     record: Record
     reason: str
-    """A stable word: not_avro, crc_mismatch, unknown_schema, incompatible_schema, bad_headers, layout_mismatch, oversize, mapping, encoding, …"""
+    """A stable word: not_avro, crc_mismatch, unknown_schema, incompatible_schema, bad_headers, layout_mismatch, oversize, mapping, …"""
     detail: str
     indexes: tuple[int, ...] = ()
     """Items concerned; empty means the whole batch."""
