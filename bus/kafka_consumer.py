@@ -43,7 +43,9 @@ class KafkaConsumer:
         ask_s = min(settings.request_timeout_s, settings.session_timeout_s / _ASKS_PER_SESSION)
         config = settings.consumer(group, member) | {"error_cb": voice.hear}
         try:
-            self._pump = KafkaPump(config, topics, self._shelf, voice, self._is_silent, ask_s, self._name)
+            self._pump = KafkaPump(
+                config, topics, self._shelf, voice, self._is_silent, ask_s, settings.request_timeout_s, self._name
+            )
         except KafkaException as error:
             raise voice.told(error, f"joining as {self._name}") from error
 

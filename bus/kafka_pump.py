@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from bus.errors import BusError, FencedError, OffsetGapError
-from bus.kafka_errors import REPLACED, Voice, error_of
+from bus.kafka_errors import REPLACED, Voice, error_of, is_fault
 from bus.kafka_shelf import Held, Shelf, fenced
 from bus.port import Record, TopicPartition
 
@@ -34,15 +34,19 @@ class KafkaPump:
         voice: Voice,
         is_silent: Callable[[], bool],
         ask_s: float,
+        patience_s: float,
         name: str,
     ) -> None:
-        """`ask_s` is how long one question to the brokers may hold up a rebalance. Raises KafkaException."""
+        """`ask_s` is how long one question to the brokers may hold up a rebalance, `patience_s` how long it is asked again before
+        the caller hears of it. Raises KafkaException.
+        """
         self._client = Consumer({**config, "on_commit": self._on_commit})
         self._name = name
         self._shelf = shelf
         self._voice = voice
         self._is_silent = is_silent
-        self._ask_s = ask_s
+        self._ask_s, self._patience_s = ask_s, patience_s
+        self._in_vain_since_s: float | None = None
         self._assigned: set[TopicPartition] = set()
         self._stopping = threading.Event()
         self._client.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
@@ -128,8 +132,9 @@ class KafkaPump:
         expected = held.fetched
         try:
             first, end = self._client.get_watermark_offsets(_kafka(where), timeout=self._ask_s)
+            self._in_vain_since_s = None
         except KafkaException as error:
-            self._failed(error)
+            self._asked_in_vain(error)
             first, end = expected, expected
         with self._shelf.changed:
             if held.seek_to is not None:
@@ -181,12 +186,16 @@ class KafkaPump:
             wanted = sorted(self._shelf.unplaced)
         if not wanted:
             return
-        found = self._client.committed([_kafka(where) for where in wanted], timeout=self._ask_s)
-        starts = {}
-        for one in found:
-            if one.error is not None:
-                raise KafkaException(one.error)
-            starts[TopicPartition(one.topic, one.partition)] = max(one.offset, 0)
+        try:
+            found = self._client.committed([_kafka(where) for where in wanted], timeout=self._ask_s)
+            errors = [one.error for one in found if one.error is not None]
+            if errors:
+                raise KafkaException(errors[0])
+        except KafkaException as error:
+            self._asked_in_vain(error)
+            return
+        self._in_vain_since_s = None
+        starts = {TopicPartition(one.topic, one.partition): max(one.offset, 0) for one in found}
         self._assign(starts)
         with self._shelf.changed:
             for where, start in starts.items():
@@ -250,6 +259,17 @@ class KafkaPump:
         self._unassign(gone & self._assigned)
         # Even of nothing, or the client takes away what it never gave.
         client.incremental_unassign([])
+
+    def _asked_in_vain(self, error: KafkaException) -> None:
+        """Asked again at the next turn; the caller hears of it when that has gone on for long, or can do something about it."""
+        now_s = time.monotonic()
+        if self._in_vain_since_s is None:
+            self._in_vain_since_s = now_s
+        said = error_of(error)
+        if now_s - self._in_vain_since_s > self._patience_s or (
+            said is not None and (is_fault(said) or _is_replaced(said))
+        ):
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         said = error_of(error)
