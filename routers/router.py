@@ -6,6 +6,7 @@ its assignment, so that a result that comes after a rebalance is dropped.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -34,6 +35,7 @@ _POLL_S: Final = 0.25
 _POLL_BUSY_S: Final = 0.02
 _POLL_BYTES_MAX: Final = 4 * 1024 * 1024
 _SLOW_WRITE_S: Final = 30.0
+_FENCES_MAX: Final = 3
 
 _log = structlog.get_logger()
 
@@ -100,12 +102,10 @@ class Router:
         self._writing: Future[Stored | Failed] | None = None
         self._held_in_work = 0
         self._store, self._bus_trouble = Trouble(clock, jitter), Trouble(clock, jitter)
-        self._jitter = jitter
-        self._fences = 0
+        self._jitter, self._fences = jitter, 0
         self._writing_since_s = 0.0
-        self._full = False
+        self._full, self._cuts = False, 0
         self._stop_by_s: float | None = None
-        self._cuts = 0
         self._worker: Worker | None = None
         self._status = RouterStatus(sink.name, ("it is starting",))
         registry.register(LagCollector(bus, self.status))
@@ -126,6 +126,7 @@ class Router:
                     self._turn(consumer, self._worker)
                 except FencedError as error:
                     self._fenced(error)
+                    consumer = self._left(consumer)
                 except BusError as error:
                     self._bus_failed(str(error))
                 self._publish()
@@ -134,6 +135,16 @@ class Router:
 
     def _join(self) -> Consumer:
         return self._bus.consumer(self._group, self._sink.topics, self._member, Listener(self._assigned, self._revoked))
+
+    def _left(self, consumer: Consumer | None) -> Consumer | None:
+        """One that is fenced again and again never reads again: dying brokers can leave it so though nobody took its place. Join anew."""
+        if consumer is None or self._fences < _FENCES_MAX:
+            return consumer
+        _log.warning("router_joins_anew", store=self._sink.name, fences=self._fences)
+        self._fences = 1
+        with contextlib.suppress(BusError):
+            consumer.close()
+        return None
 
     def _turn(self, consumer: Consumer, worker: Worker) -> None:
         self._poll(consumer)

@@ -56,12 +56,6 @@ def test_a_connection_that_was_idle_is_not_trusted(agent: FakeAgent) -> None:
     transport.close()
 
 
-@pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contracts, "_learned", {})
-
-
-@pytest.mark.usefixtures("forgetful")
 def test_the_ids_of_the_agents_registry_are_learned(agent: FakeAgent, transport: AgentTransport) -> None:
     schema = contracts.schema("log_batch")
     said = {"log_batch": {"id": 7, "fingerprint": schema.fingerprint.hex()}, "../x": {"id": 8, "fingerprint": ""}}
@@ -71,7 +65,6 @@ def test_the_ids_of_the_agents_registry_are_learned(agent: FakeAgent, transport:
     assert schema_id_of(log_batch(ProducerIdentity().mint).body) == 7
 
 
-@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize(
     "reply",
     [b"", b"[]", b"{}", b"\xff", b'{"schemas": 1}', b'{"schemas": {"log_batch": 1}}', b'{"schemas": {"log_batch": {}}}',

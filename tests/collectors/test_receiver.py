@@ -340,7 +340,7 @@ def bad_messages() -> dict[str, Message]:
 
     def framed(schema_id: bytes) -> Message:
         body = b"\0" + schema_id + good.body[5:]
-        changed = Message(good.topic, good.partition, good.headers, body)
+        changed = with_header(Message(good.topic, good.partition, good.headers, body), "hg.schema", b"\7" * 16)
         return with_header(changed, "hg.crc32c", google_crc32c.value(body).to_bytes(4, "big"))
 
     return {
@@ -354,6 +354,19 @@ def bad_messages() -> dict[str, Message]:
         "not LogBatch": framed(other),
         "at most": Message(good.topic, good.partition, good.headers, bytes(contracts.BATCH_BYTES_MAX + 1)),
     }
+
+
+def test_a_message_of_our_own_schema_is_taken_whatever_its_id(edge: Edge) -> None:
+    ours = log_batch("a")
+    body = b"\0\0\0\0\7" + ours.body[5:]
+    learned_elsewhere = with_header(
+        Message(ours.topic, ours.partition, ours.headers, body),
+        "hg.crc32c",
+        google_crc32c.value(body).to_bytes(4, "big"),
+    )
+    answer = edge.http.post("/heliograph/v1/batches", content=encode_bundle([learned_elsewhere]), headers=BUNDLE)
+    assert answer.status_code == 200
+    assert [m.body for m in edge.bus.log] == [body]
 
 
 @pytest.mark.parametrize("fault", bad_messages())

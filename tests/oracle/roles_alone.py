@@ -104,6 +104,10 @@ class RolesAlone:
         for name in names:
             wait_for(f"{name} is ready; it said {self.said(name)[-500:]}", lambda: self._is_ready(name), START_S)  # noqa: B023
 
+    def await_answer(self, name: str) -> None:
+        """It runs, whether it can do its work or stands by."""
+        wait_for(f"{name} answers", lambda: self.reasons(name) is not None, START_S)
+
     def get(self, path: str, port: int | None = None) -> Any:
         """An answer of a query service; raises OSError while it is away."""
         url = f"http://127.0.0.1:{port or self.http_port}{path}"

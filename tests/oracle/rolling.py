@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from .senders import Noted, send_batches, started
 from .verdict import Verdict
 
 STORES = ("search", "archive", "tsdb")
-BETWEEN_S = 1.0
 
 
 def roll(
@@ -43,12 +41,12 @@ def roll(
             tell(f"restart {name}")
             assert roles.stop(name) == 0, roles.said(name)[-2000:]
             roles.again(name)
-            time.sleep(BETWEEN_S)
+            roles.await_answer(name)
         for name, _ in pairs[::2]:
             tell(f"SIGKILL {name}")
             roles.kill(name)
-            time.sleep(BETWEEN_S)
             roles.again(name)
+            roles.await_answer(name)
         stop.set()
         sender.join(START_DEADLINE_S)
         bus = engines.bus()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
-from bus.port import TopicPartition
+from bus.errors import FencedError
+from bus.port import Record, TopicPartition
 from heliograph import contracts
 from sinks.memory import MemorySink
 from sinks.port import Cut, CutLimits, Written
-from tests.routers.memory_bus import MemoryBus
+from tests.routers import memory_bus
+from tests.routers.memory_bus import MemoryBus, MemoryConsumer
 from tests.routers.running import GROUP, LIMITS, eventually, log_message, running
 
 LOGS = TopicPartition(contracts.LOGS_TOPIC, 0)
@@ -45,6 +48,28 @@ def sink() -> MemorySink:
 
 def committed(bus: MemoryBus, where: TopicPartition = LOGS) -> int | None:
     return bus.commits.get((GROUP, where))
+
+
+def test_a_consumer_that_stays_fenced_is_left_and_joined_anew(
+    bus: MemoryBus, sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[MemoryConsumer] = []
+
+    class DeadOnce(MemoryConsumer):
+        """The first to be made never reads again, as librdkafka's does after a fatal error."""
+
+        def poll(self, timeout_s: float, bytes_max: int) -> Sequence[Record]:
+            if not broken:
+                broken.append(self)
+            if self is broken[0]:
+                raise FencedError("another process has taken this member's place")
+            return super().poll(timeout_s, bytes_max)
+
+    monkeypatch.setattr(memory_bus, "MemoryConsumer", DeadOnce)
+    bus.produce([log_message("a", partition=0)])
+    with running(bus, sink) as it:
+        eventually(lambda: committed(bus) == 1, lambda: str(it.router.status()))
+    assert len([record for cut in sink.cuts for record in cut.records]) == 1
 
 
 def test_offsets_that_are_never_delivered_are_committed(bus: MemoryBus, sink: MemorySink) -> None:
