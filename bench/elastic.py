@@ -19,8 +19,8 @@ from search.elastic_names import data_stream, in_path
 from search.elastic_settings import ElasticSettings
 from search.elastic_writer import ElasticWriter
 from sinks.decode import decode_records
-from sinks.document_shape import log_documents
 from sinks.documents import DocumentSink
+from sinks.log_shape import log_documents
 from sinks.port import Cut
 from tests.servers.elasticsearch import start_elasticsearch
 
@@ -40,7 +40,7 @@ def run(folder: Path) -> list[Line]:
     stack.produce(log_messages(1, COUNT))
     cuts = list(stack.cuts("bench", (contracts.LOGS_TOPIC,), DocumentSink.limits.bytes_max))
     records = [record for cut in cuts for record in cut.records]
-    made, dumped, shaped = (_best(way, stack, records) for way in (_bodies, _dumped, _shaped))
+    made, dumped = (_best(way, stack, records) for way in (_bodies, _dumped))
     server = start_elasticsearch(_JVM, _CONTENT_BYTES)
     try:
         routed, alone = _rounds(server.url, stack, cuts, folder)
@@ -48,7 +48,6 @@ def run(folder: Path) -> list[Line]:
         server.server.kill()
     return [
         Line("logs to bulk bodies", COUNT / made, "records/core-s", COUNT / dumped, "decode and dump"),
-        Line("logs to bulk bodies", COUNT / made, "records/core-s", COUNT / shaped, "decode, shape and dump"),
         Line("router search, bus to Elasticsearch", COUNT / routed, "records/s", COUNT / alone, "the bodies alone"),
     ]
 
@@ -62,21 +61,14 @@ def _best(way: Callable[[Stack, Sequence[Record]], object], stack: Stack, record
     return min(spent)
 
 
-def _bodies(stack: Stack, records: Sequence[Record]) -> list[bytes]:
-    return [b"".join(_lines(stack, record)) for record in records]
-
-
-def _lines(stack: Stack, record: Record) -> Iterator[bytes]:
-    tenant = Headers.decode(record.headers).tenant
-    lines = Lines()
-    for document in log_documents(decode_records(record, "log_batch", stack.schemas), tenant):
-        yield lines.of(document)
-
-
-def _shaped(stack: Stack, records: Sequence[Record]) -> None:
+def _bodies(stack: Stack, records: Sequence[Record]) -> None:
     for record in records:
-        for document in log_documents(decode_records(record, "log_batch", stack.schemas), "default"):
-            orjson.dumps(document.source)
+        b"".join(_lines(stack, record))
+
+
+def _lines(stack: Stack, record: Record) -> list[bytes]:
+    tenant = Headers.decode(record.headers).tenant
+    return Lines().of_encoded(log_documents(decode_records(record, "log_batch", stack.schemas), tenant))
 
 
 def _dumped(stack: Stack, records: Sequence[Record]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from heliograph import contracts
-from search.port import Document, StoreWritten
+from search.port import Batch, StoreWritten
 from search.tantivy_writer import TantivyWriter
 from sinks.documents import DocumentSink
 
@@ -46,11 +46,13 @@ class _Keep:
     """A document writer that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.documents: list[Document] = []
+        self.batches: list[Batch] = []
 
-    def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
-        self.documents.extend(documents)
-        return StoreWritten(len(documents), 0)
+    def write(self, batches: Iterable[Batch]) -> StoreWritten:
+        """Documents as a store takes them apart."""
+        taken = [Batch(list(batch.documents), batch.maybe_written) for batch in batches]
+        self.batches += taken
+        return StoreWritten(sum(len(batch.documents) for batch in taken), 0)
 
     def close(self) -> None:
         return
@@ -63,8 +65,7 @@ def _tantivy_alone(stack: Stack, folder: Path) -> float:
         sink.write(cut)
     writer = TantivyWriter(folder / "logs" / "alone")
     with Spent() as spent:
-        for i in range(0, len(keep.documents), 20_000):
-            part = keep.documents[i : i + 20_000]
-            writer.write(part, [False] * len(part))
+        for i in range(0, len(keep.batches), 20):
+            writer.write(keep.batches[i : i + 20])
     writer.close()
     return spent.cpu_s

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
 
 from search.elastic_time import NANOS_PER_S, parsed, spelled
+from search.encoded import EncodedDocuments
 from search.port import Document, Stream
 
 OURS: Final = "heliograph"
@@ -41,6 +43,7 @@ _ABSENT: Final = "absent"
 _KEPT: Final = "kept"
 _RESOURCE_CHARS_MAX: Final = 1024
 _NUL: Final = b"\\u0000"
+_WITHOUT_END: Final = itemgetter(slice(None, -1))
 
 
 class Lines:
@@ -56,7 +59,7 @@ class Lines:
         self._meta = b""
         self._resource: object = None
         self._fragment = b""
-        self._second = -1
+        self._second: int | None = None
         self._stamp = ""
 
     def of(self, document: Document) -> bytes:
@@ -86,6 +89,27 @@ class Lines:
         hashed = b'","item_hash":%d' % document.item_hash
         kept = b"," + orjson.dumps(more)[1:-1] if more else b""
         return b"".join((action, line[:-1], self._meta, name, hashed, self._minute_meta, kept, self._fragment))
+
+    def of_encoded(self, documents: EncodedDocuments) -> list[bytes]:
+        """The same for each of a batch; their sources are taken as they are."""
+        form = b'%b%%x"}}\n%%b,"heliograph":{"batch":%b,"item":"%%x","item_hash":%%d,"event_minute":%%d%b' % tuple(
+            part.replace(b"%", b"%%")
+            for part in (
+                create_action(f"{documents.batch}-")[:-4],
+                orjson.dumps(documents.batch),
+                _resource_fragment(documents.resource),
+            )
+        )
+        opened = map(_WITHOUT_END, documents.sources)
+        columns = zip(
+            documents.indices, opened, documents.indices, documents.item_hashes, documents.event_minutes, strict=True
+        )
+        lines = [form % values for values in columns]
+        if max(map(len, documents.sources)) > VALUE_CHARS_MAX or _NUL in b"".join(documents.sources):
+            for at, source in enumerate(documents.sources):
+                if len(source) > VALUE_CHARS_MAX or _NUL in source:
+                    lines[at] = self.of(documents[at])
+        return lines
 
     def _remember(self, batch: str, minute: int) -> None:
         self._batch = batch

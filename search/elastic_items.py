@@ -29,29 +29,30 @@ class Item:
 
 
 class Chunk:
-    """Documents for one bulk request, in columns: most of them are never looked at one by one."""
+    """Documents of one data stream for one bulk request, in columns: most of them are never looked at one by one."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
-        """`documents` are those of the whole write."""
-        self._documents = documents
-        self.positions: list[int] = []
+    def __init__(self, target: str) -> None:
+        """`target` is the data stream."""
+        self.target = target
         self.data: list[bytes] = []
-        self.maybe: set[int] = set()
-        """Positions of those that may have been written before."""
         self.size_bytes = 0
+        self.maybe = False
+        """Whether any of them may have been written before."""
+        self._parts: list[tuple[Sequence[Document], range, int, bool]] = []
 
-    def add(self, position: int, data: bytes, maybe: bool) -> None:
-        self.positions.append(position)
-        self.data.append(data)
-        self.size_bytes += len(data)
-        if maybe:
-            self.maybe.add(position)
+    def add(self, documents: Sequence[Document], which: range, start: int, lines: Sequence[bytes], maybe: bool) -> None:
+        """Some neighbours of a batch whose first document has the position `start` in the write."""
+        self._parts.append((documents, which, start, maybe))
+        self.data += lines
+        self.size_bytes += sum(map(len, lines))
+        self.maybe = self.maybe or maybe
 
     def items(self) -> list[Item]:
         """The same, one by one."""
+        found = ((start + at, documents[at], maybe) for documents, which, start, maybe in self._parts for at in which)
         return [
-            Item(at, self._documents[at].id, self._documents[at].item_hash, data, at in self.maybe)
-            for at, data in zip(self.positions, self.data, strict=True)
+            Item(position, document.id, document.item_hash, data, maybe)
+            for (position, document, maybe), data in zip(found, self.data, strict=True)
         ]
 
 

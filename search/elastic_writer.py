@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from search.elastic_bulk import BulkWriter, Tally
 from search.elastic_check import check_server
 from search.elastic_client import Client, ElasticClient
-from search.elastic_document import Lines
 from search.elastic_flight import in_flight
 from search.elastic_items import Chunk
+from search.elastic_load import Load
 from search.elastic_names import data_stream, in_path
 from search.elastic_settings import ElasticSettings
 from search.elastic_templates import Templates
-from search.port import Document, DocumentFault, DocumentFaultError, SearchUnavailableError, StoreWritten, Stream
+from search.port import Batch, DocumentFault, DocumentFaultError, SearchUnavailableError, StoreWritten, Stream
 
 _BACK_OFF_S: Final = 0.2
 _BACK_OFF_S_MAX: Final = 5.0
@@ -48,6 +47,7 @@ class ElasticWriter:
         self._client = client
         self._templates = Templates(self._client, settings)
         self._ready: set[str] = set()
+        self._targets: dict[tuple[Stream, str], str] = {}
         self._threads = ThreadPoolExecutor(settings.in_flight_max, "elastic-bulk")
         self._closed = False
         self.clashes = 0
@@ -60,23 +60,22 @@ class ElasticWriter:
         check_server(self._client, self._templates.ensure)
         self._ready.add("")
 
-    def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
+    def write(self, batches: Iterable[Batch]) -> StoreWritten:
         if self._closed:
             raise SearchUnavailableError("this writer of Elasticsearch is closed")
+        load = Load(batches, self._prepared, self._settings.bulk_bytes_max)
         total = Tally()
-        by_stream = self._by_stream(documents)
         try:
-            for (stream, target), positions in by_stream.items():
-                self._prepare(stream, target)
-                self._write_stream(target, positions, documents, maybe_written, total)
-            self._refresh([target for _, target in by_stream])
+            for chunks in (load.chunks(), load.repeated()):
+                self._write_chunks(chunks, load, total)
+            self._refresh(sorted(load.counts))
         except SearchUnavailableError:
             # Whatever it was: templates and data streams are looked at again before the next write.
             self._ready.clear()
             raise
         written = StoreWritten(total.created, total.duplicates)
-        if total.faults:
-            raise DocumentFaultError(sorted(total.faults, key=lambda f: f.position), written)
+        if faults := total.faults + load.faults:
+            raise DocumentFaultError(sorted(faults, key=lambda f: f.position), written)
         return written
 
     def close(self) -> None:
@@ -85,76 +84,38 @@ class ElasticWriter:
         if self._owned is not None:
             self._owned.close()
 
-    def _by_stream(self, documents: Sequence[Document]) -> dict[tuple[Stream, str], Sequence[int]]:
-        """The positions of each data stream's documents."""
-        kinds = {(document.stream, document.tenant) for document in documents}
-        named = {kind: (kind[0], data_stream(kind[0], self._settings.dataset, kind[1])) for kind in kinds}
-        if len(named) == 1:
-            return {name: range(len(documents)) for name in named.values()}
-        by_stream: dict[tuple[Stream, str], list[int]] = {}
-        for position, document in enumerate(documents):
-            by_stream.setdefault(named[document.stream, document.tenant], []).append(position)
-        return {name: by_stream[name] for name in sorted(by_stream)}
-
-    def _prepare(self, stream: Stream, target: str) -> None:
-        if "" not in self._ready:
-            self._templates.ensure()
-            self._ready.add("")
+    def _prepared(self, stream: Stream, tenant: str) -> str:
+        target = self._targets.get((stream, tenant))
+        if target is None:
+            target = self._targets[stream, tenant] = data_stream(stream, self._settings.dataset, tenant)
         if target not in self._ready:
+            if "" not in self._ready:
+                self._templates.ensure()
+                self._ready.add("")
             self._templates.ensure_stream(stream, target)
             self._ready.add(target)
+        return target
 
-    def _write_stream(
-        self,
-        target: str,
-        positions: Sequence[int],
-        documents: Sequence[Document],
-        maybe_written: Sequence[bool],
-        total: Tally,
-    ) -> None:
-        chunks = self._chunks(positions, documents, maybe_written, total)
-        refused: list[DocumentFault] = []
-        for tally in in_flight(
-            self._threads, self._settings.in_flight_max, lambda c: self._write_chunk(target, c), chunks
-        ):
+    def _write_chunks(self, chunks: Iterator[Chunk], load: Load, total: Tally) -> None:
+        refused: dict[str, list[DocumentFault]] = {}
+        for target, tally in in_flight(self._threads, self._settings.in_flight_max, self._write_chunk, chunks):
             total.created += tally.created
             total.duplicates += tally.duplicates
-            refused += tally.faults
+            refused.setdefault(target, []).extend(tally.faults)
             self.clashes += tally.clashes
         # What fails alone is the document's fault; when most of many fail, the mapping is more likely to be wrong than they are.
-        if len(refused) > 1 and 2 * len(refused) > len(positions):
-            raise SearchUnavailableError(
-                f"Elasticsearch refuses {len(refused)} of {len(positions)} documents for {target}; "
-                f"look at its mapping: {refused[0].detail}"
-            )
-        total.faults += refused
+        for target, faults in refused.items():
+            if len(faults) > 1 and 2 * len(faults) > load.counts[target]:
+                raise SearchUnavailableError(
+                    f"Elasticsearch refuses {len(faults)} of {load.counts[target]} documents for {target}; "
+                    f"look at its mapping: {faults[0].detail}"
+                )
+            total.faults += faults
 
-    def _write_chunk(self, target: str, chunk: Chunk) -> Tally:
-        writer = BulkWriter(self._client, target, self._settings.attempts_max, self._back_off)
+    def _write_chunk(self, chunk: Chunk) -> tuple[str, Tally]:
+        writer = BulkWriter(self._client, chunk.target, self._settings.attempts_max, self._back_off)
         writer.write(chunk)
-        return writer.tally
-
-    def _chunks(
-        self, positions: Sequence[int], documents: Sequence[Document], maybe_written: Sequence[bool], total: Tally
-    ) -> Iterator[Chunk]:
-        """Made one after the other, each within the limit, or a single document that is larger."""
-        lines = Lines()
-        bytes_max = self._settings.bulk_bytes_max
-        repeated = _repeated(positions, documents)
-        chunk = Chunk(documents)
-        for position in positions:
-            document = documents[position]
-            try:
-                data = lines.of(document)
-            except TypeError as error:
-                total.faults.append(DocumentFault(position, "encoding", f"no JSON: {error}"[:500]))
-                continue
-            if chunk.data and chunk.size_bytes + len(data) > bytes_max:
-                yield chunk
-                chunk = Chunk(documents)
-            chunk.add(position, data, maybe_written[position] or document.id in repeated)
-        if chunk.data:
-            yield chunk
+        return chunk.target, writer.tally
 
     def _refresh(self, targets: Sequence[str]) -> None:
         if not targets:
@@ -167,11 +128,3 @@ class ElasticWriter:
     def _back_off(self, attempt: int) -> None:
         """Doubling, and up to twice as long by chance, so that writers do not come back together."""
         self._sleep(min(_BACK_OFF_S * 2 ** (attempt - 1), _BACK_OFF_S_MAX) * (1 + self._random()))
-
-
-def _repeated(positions: Sequence[int], documents: Sequence[Document]) -> frozenset[str]:
-    """Ids that stand there more than once: the second may be in another bulk than the first, and after a rollover."""
-    ids = [documents[position].id for position in positions]
-    if len(set(ids)) == len(ids):
-        return frozenset()
-    return frozenset(id_ for id_, count in Counter(ids).items() if count > 1)

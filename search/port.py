@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -40,6 +40,15 @@ class Document:
     item_hash: int
     event_minute: int
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents that are written together, most often those of one message."""
+
+    documents: Sequence[Document]
+    maybe_written: bool
+    """Whether an earlier try may have stored any of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ class DocumentFault:
     """One document that the store can never take."""
 
     position: int
-    """In the documents of the write."""
+    """In the documents of the write, counted through its batches."""
     reason: str
     """A stable word: mapping (a field's value does not fit), oversize (more than the store takes in one request) or encoding (no JSON)."""
     detail: str
@@ -135,10 +144,11 @@ class DocumentFaultError(SearchError):
 class DocumentWriter(Protocol):
     """The writing side; one per store and machine where the store is embedded."""
 
-    def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
-        """Durable and visible to readers on return. `maybe_written[i]` says that an earlier try may have stored document i; a document
-        is visible once whatever was tried before. Raises SearchUnavailableError, and DocumentFaultError after everything else
-        was written.
+    def write(self, batches: Iterable[Batch]) -> StoreWritten:
+        """Durable and visible to readers on return; a document is visible once whatever was tried before. Batches are taken one after
+        the other, the next perhaps while those before are on their way; what taking one raises is passed on.
+
+        Raises SearchUnavailableError, and DocumentFaultError after everything else was written.
         """
         ...
 

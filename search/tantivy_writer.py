@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 import structlog
 
-from search.port import Document, SearchUnavailableError, StoreWritten, Stream
+from search.port import Batch, Document, SearchUnavailableError, StoreWritten, Stream
 from search.tantivy_day_writer import DayWriter
 from search.tantivy_days import NANOS_PER_DAY, STREAMS, Day, date_of, days, make_folder, remove, set_aside, sweep
 from search.tantivy_faults import is_broken, is_full, is_panic, store_faults
@@ -54,11 +54,12 @@ class TantivyWriter:
                 for day in days(root, stream):
                     self._check(day)
 
-    def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
+    def write(self, batches: Iterable[Batch]) -> StoreWritten:
         """See DocumentWriter. Documents of days that retention has removed are skipped, and counted as neither."""
         by_day: dict[tuple[Stream, int], list[Document]] = {}
-        for document in documents:
-            by_day.setdefault((document.stream, document.time_ns // NANOS_PER_DAY), []).append(document)
+        for batch in batches:
+            for document in batch.documents:
+                by_day.setdefault((document.stream, document.time_ns // NANOS_PER_DAY), []).append(document)
         created = duplicates = 0
         for (stream, number), of_day in by_day.items():
             day = Day(stream, date_of(number * NANOS_PER_DAY))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from search.port import (
+    Batch,
     Document,
     DocumentReader,
     DocumentWriter,
@@ -38,7 +39,7 @@ class StorePair(Protocol):
 
 
 def write(writer: DocumentWriter, documents: Sequence[Document], maybe: bool = False) -> tuple[int, int]:
-    written = writer.write(documents, [maybe] * len(documents))
+    written = writer.write([Batch(documents, maybe)])
     return written.created, written.duplicates
 
 
@@ -166,7 +167,7 @@ class DocumentStoreSuite:
         assert store.reader().logs(LogSearch()).total == 2
 
     def test_two_attempts_in_one_write_are_visible_once(self, store: StorePair) -> None:
-        written = store.writer().write([log(0), log(1), log(0)], [False, False, True])
+        written = store.writer().write([Batch([log(0), log(1)], False), Batch([log(0)], True)])
         assert (written.created, written.duplicates) == (2, 1)
         assert store.reader().logs(LogSearch()).total == 2
 

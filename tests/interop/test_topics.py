@@ -21,7 +21,7 @@ from heliograph.identity import BatchId
 from heliograph.message import Headers, Message
 from heliograph.records import LogRecord, Source, decode_batch, seal_logs
 from sinks.decode import WriterSchemas, decode_records
-from sinks.document_shape import log_documents
+from sinks.log_shape import log_documents
 from sinks.objects import ObjectSink
 from sinks.port import Cut, Range
 from tests.interop import batches

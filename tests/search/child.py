@@ -6,6 +6,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from search.port import Batch
 from search.tantivy_writer import TantivyWriter
 from tests.contracts.documents import log
 
@@ -15,7 +16,7 @@ def main(root: str, per_write: int) -> None:
     writer = TantivyWriter(Path(root))
     for portion in count():
         documents = [log(i) for i in range(portion * per_write, (portion + 1) * per_write)]
-        writer.write(documents, [False] * per_write)
+        writer.write([Batch(documents, False)])
         print((portion + 1) * per_write, flush=True)
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from search.elastic_settings import ElasticSettings
 from search.elastic_writer import ElasticWriter
+from search.port import Batch
 from tests.contracts.documents import log
 
 
@@ -18,7 +19,7 @@ def main(url: str, dataset: str, per_write: int) -> None:
     writer = ElasticWriter(ElasticSettings((url,), dataset=dataset, replicas=0))
     for portion in count():
         documents = [log(i) for i in range(portion * per_write, (portion + 1) * per_write)]
-        writer.write(documents, [False] * per_write)
+        writer.write([Batch(documents, False)])
         print((portion + 1) * per_write, flush=True)
 
 

@@ -21,6 +21,7 @@ from search.elastic_reader import ElasticReader
 from search.elastic_settings import ElasticSettings
 from search.elastic_writer import ElasticWriter
 from search.port import (
+    Batch,
     Document,
     DocumentFaultError,
     LogSearch,
@@ -96,7 +97,7 @@ def writer(between: Between, waits: list[float] | None = None, **changed: Any) -
 def write(found: ElasticWriter, count: int) -> StoreWritten:
     documents = [log(i) for i in range(count)]
     try:
-        return found.write(documents, [False] * count)
+        return found.write([Batch(documents, False)])
     finally:
         found.close()
 
@@ -183,9 +184,9 @@ def test_after_a_fault_the_templates_are_verified_again() -> None:
     with Between(Double(lambda ids: answers.pop(0))) as between:
         found = writer(between)
         with pytest.raises(SearchUnavailableError):
-            found.write([log(0)], [False])
+            found.write([Batch([log(0)], False)])
         before = len([r for r in between.seen if "_simulate_index" in r.path])
-        found.write([log(0)], [True])
+        found.write([Batch([log(0)], True)])
         found.close()
         assert len([r for r in between.seen if "_simulate_index" in r.path]) == 2 * before
 
@@ -214,7 +215,7 @@ def test_a_document_that_is_no_json_is_its_own_fault() -> None:
     with Between(Double(lambda ids: items(*[CREATED] * len(ids)))) as between:
         found = writer(between)
         with pytest.raises(DocumentFaultError) as caught:
-            found.write([log(0), bad, log(1)], [False] * 3)
+            found.write([Batch([log(0), bad, log(1)], False)])
         found.close()
     assert [(f.position, f.reason) for f in caught.value.faults] == [(1, "encoding")]
 
@@ -304,7 +305,7 @@ def test_templates_that_may_not_be_installed_are_told_at_the_start() -> None:
         with pytest.raises(SearchConfigError, match="manage_index_templates"):
             found.check()
         with pytest.raises(SearchUnavailableError, match="manage_index_templates"):
-            found.write([log(0)], [False])
+            found.write([Batch([log(0)], False)])
         found.close()
 
 
@@ -394,7 +395,7 @@ def test_a_certificate_that_is_not_accepted(
         with pytest.raises(SearchConfigError, match=words):
             found.check()
         with pytest.raises(SearchUnavailableError, match=words):
-            found.write([log(0)], [False])
+            found.write([Batch([log(0)], False)])
         found.close()
     gc.collect()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from search.elastic_templates import backing_indices
-from search.port import Document, LogSearch
+from search.port import Batch, Document, LogSearch
 from tests.contracts.documents import NOW_NS, log
 from tests.search.elastic_between import LOST, Between, Reply, Request, as_json
 from tests.search.elastic_dataset import Dataset
@@ -38,12 +38,12 @@ def ids(documents: list[Document]) -> list[str]:
 
 def test_a_replay_over_a_rollover_stores_nothing_twice(dataset: Dataset) -> None:
     writer = dataset.writer()
-    writer.write(DOCUMENTS[:10], [False] * 10)
+    writer.write([Batch(DOCUMENTS[:10], False)])
     dataset.roll_over()
-    written = writer.write(DOCUMENTS, [True] * 20)
+    written = writer.write([Batch(DOCUMENTS, True)])
     assert (written.created, written.duplicates) == (10, 10)
     dataset.roll_over()
-    written = dataset.writer().write(DOCUMENTS, [True] * 20)
+    written = dataset.writer().write([Batch(DOCUMENTS, True)])
     assert (written.created, written.duplicates) == (0, 20)
     assert sorted(id_ for _, id_ in stored(dataset)) == ids(DOCUMENTS)
 
@@ -51,15 +51,15 @@ def test_a_replay_over_a_rollover_stores_nothing_twice(dataset: Dataset) -> None
 def test_documents_never_tried_are_not_looked_up(dataset: Dataset) -> None:
     with Between(Request.forward, dataset.url) as between:
         writer = dataset.writer(urls=(between.url,))
-        writer.write(DOCUMENTS[:10], [False] * 10)
+        writer.write([Batch(DOCUMENTS[:10], False)])
         dataset.roll_over()
         between.seen.clear()
-        writer.write(DOCUMENTS[10:], [False] * 10)
+        writer.write([Batch(DOCUMENTS[10:], False)])
     assert [r.path.split("?")[0].rsplit("/", 1)[1] for r in between.seen] == ["_bulk", "_refresh"]
 
 
 def test_a_rollover_between_an_attempt_and_its_retry(dataset: Dataset) -> None:
-    dataset.writer().write([log(100)], [False])
+    dataset.writer().write([Batch([log(100)], False)])
 
     def rule(request: Request) -> Reply:
         reply = request.forward()
@@ -69,7 +69,7 @@ def test_a_rollover_between_an_attempt_and_its_retry(dataset: Dataset) -> None:
         return reply
 
     with Between(rule, dataset.url) as between:
-        written = dataset.writer(urls=(between.url,)).write(DOCUMENTS, [False] * 20)
+        written = dataset.writer(urls=(between.url,)).write([Batch(DOCUMENTS, False)])
     assert (written.created, written.duplicates) == (0, 20)
     assert len(stored(dataset)) == 21
     assert len({index for index, _ in stored(dataset)}) == 1
@@ -77,7 +77,7 @@ def test_a_rollover_between_an_attempt_and_its_retry(dataset: Dataset) -> None:
 
 def test_an_attempt_that_is_carried_out_only_after_its_ids_were_looked_up(dataset: Dataset) -> None:
     """The first bulk is still under way to the old index when the retry looks there: the later copies go."""
-    dataset.writer().write([log(100)], [False])
+    dataset.writer().write([Batch([log(100)], False)])
     (old,) = backing_indices(dataset.client, dataset.stream())
     lookups: list[Request] = []
 
@@ -94,7 +94,7 @@ def test_an_attempt_that_is_carried_out_only_after_its_ids_were_looked_up(datase
         return reply
 
     with Between(rule, dataset.url) as between:
-        written = dataset.writer(urls=(between.url,)).write(DOCUMENTS, [False] * 20)
+        written = dataset.writer(urls=(between.url,)).write([Batch(DOCUMENTS, False)])
     assert len(lookups) == 2
     assert (written.created, written.duplicates) == (0, 20)
     assert sorted(id_ for _, id_ in stored(dataset)) == sorted([*ids(DOCUMENTS), log(100).id])
@@ -103,7 +103,7 @@ def test_an_attempt_that_is_carried_out_only_after_its_ids_were_looked_up(datase
 
 def test_what_was_written_before_a_rollover_by_a_writer_that_gave_up(dataset: Dataset) -> None:
     """Every answer of the first writer is lost; after a rollover another one brings the same documents."""
-    dataset.writer().write([log(100)], [False])
+    dataset.writer().write([Batch([log(100)], False)])
 
     def rule(request: Request) -> Reply:
         reply = request.forward()
@@ -113,18 +113,18 @@ def test_what_was_written_before_a_rollover_by_a_writer_that_gave_up(dataset: Da
         Between(rule, dataset.url) as between,
         pytest.raises(Exception, match="did not take 20 documents in 2 attempts"),
     ):
-        dataset.writer(urls=(between.url,), attempts_max=2).write(DOCUMENTS, [False] * 20)
+        dataset.writer(urls=(between.url,), attempts_max=2).write([Batch(DOCUMENTS, False)])
     dataset.roll_over()
-    written = dataset.writer().write(DOCUMENTS, [True] * 20)
+    written = dataset.writer().write([Batch(DOCUMENTS, True)])
     assert (written.created, written.duplicates) == (0, 20)
 
 
 def test_a_reader_sees_each_document_once_while_there_are_two(dataset: Dataset) -> None:
     writer = dataset.writer()
-    writer.write(DOCUMENTS, [False] * 20)
+    writer.write([Batch(DOCUMENTS, False)])
     dataset.roll_over()
     # The caller says that they were never tried, so nothing is looked up.
-    writer.write(DOCUMENTS, [False] * 20)
+    writer.write([Batch(DOCUMENTS, False)])
     assert len(stored(dataset)) == 40
     reader = dataset.reader()
     assert reader.documents("default", "logs", NOW_NS, NOW_NS + 20) == DOCUMENTS
@@ -140,7 +140,7 @@ def test_a_reader_sees_each_document_once_while_there_are_two(dataset: Dataset) 
 
 
 def test_two_writers_bring_the_same_documents_during_a_rollover(dataset: Dataset) -> None:
-    dataset.writer().write([log(100)], [False])
+    dataset.writer().write([Batch([log(100)], False)])
     gate = threading.Barrier(2, timeout=30)
     totals: list[Any] = []
 
@@ -148,7 +148,7 @@ def test_two_writers_bring_the_same_documents_during_a_rollover(dataset: Dataset
         writer = dataset.writer()
         writer.check()
         gate.wait()
-        totals.append(writer.write(DOCUMENTS, [True] * 20))
+        totals.append(writer.write([Batch(DOCUMENTS, True)]))
 
     threads = [threading.Thread(target=bring) for _ in range(2)]
     for thread in threads:
@@ -162,11 +162,11 @@ def test_two_writers_bring_the_same_documents_during_a_rollover(dataset: Dataset
 
 def test_an_index_made_from_an_older_template_is_rolled_over(dataset: Dataset) -> None:
     writer = dataset.writer()
-    writer.write(DOCUMENTS[:1], [False])
+    writer.write([Batch(DOCUMENTS[:1], False)])
     (first,) = backing_indices(dataset.client, dataset.stream())
     dataset.client.ask("PUT", f"/{first}/_settings", {"index.translog.durability": "async"})
     later = dataset.writer()
-    later.write(DOCUMENTS[1:2], [False])
+    later.write([Batch(DOCUMENTS[1:2], False)])
     indices = backing_indices(dataset.client, dataset.stream())
     assert len(indices) == 2 and indices[0] == first
     assert [index for index, id_ in stored(dataset) if id_ == DOCUMENTS[1].id] == [indices[1]]

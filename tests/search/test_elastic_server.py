@@ -18,6 +18,7 @@ from search.elastic_settings import ElasticSettings
 from search.elastic_templates import Templates
 from search.elastic_writer import ElasticWriter
 from search.port import (
+    Batch,
     Document,
     DocumentFaultError,
     DocumentReader,
@@ -60,7 +61,7 @@ def test_check_passes_and_installs_the_templates(dataset: Dataset) -> None:
 def test_a_bulk_of_new_documents_is_known_to_be_whole_without_taking_its_answer_apart(dataset: Dataset) -> None:
     with Between(Request.forward, dataset.url) as between:
         writer = dataset.writer(urls=(between.url,))
-        writer.write([log(i) for i in range(3)], [False] * 3)
+        writer.write([Batch([log(i) for i in range(3)], False)])
         (bulk,) = between.bulks()
     answer = dataset.client.post_lines(bulk.path, bulk.body.replace(b'"_id":"', b'"_id":"b'))
     assert all_created(answer.data, 3), answer.data
@@ -87,7 +88,7 @@ def test_what_elasticsearch_refuses_is_the_documents_fault_and_the_rest_is_store
     good = [log(i) for i in range(4)]
     bad = [log(10, time_ns=-1), log(11, trace_id={"no": "text"}), log(12, body={"text": "x" * (CONTENT_BYTES_MAX + 1)})]
     with pytest.raises(DocumentFaultError) as caught:
-        dataset.writer().write([good[0], bad[0], good[1], bad[1], bad[2], *good[2:]], [False] * 7)
+        dataset.writer().write([Batch([good[0], bad[0], good[1], bad[1], bad[2], *good[2:]], False)])
     assert [(f.position, f.reason) for f in caught.value.faults] == [(1, "mapping"), (3, "mapping"), (4, "oversize")]
     assert caught.value.written.created == 4
     assert contents(dataset.reader(), 20) == good
@@ -107,7 +108,7 @@ def test_attributes_never_lose_a_document_nor_add_a_field(dataset: Dataset) -> N
     documents = [log(i, attributes=a, resource=of_service("shop", **a)) for i, a in enumerate(awkward)]
     documents.append(log(8, heliograph={"mine": 1}, attributes={"plain": "9"}))
     writer = dataset.writer()
-    assert writer.write(documents, [False] * 9).created == 9
+    assert writer.write([Batch(documents, False)]).created == 9
     reader = dataset.reader()
     assert contents(reader, 9) == documents
     for i, document in enumerate(documents):
@@ -121,7 +122,7 @@ def test_attributes_never_lose_a_document_nor_add_a_field(dataset: Dataset) -> N
 
 def test_words_are_as_the_server_can_cut_them(dataset: Dataset) -> None:
     document = log(0, body={"text": "failed at com.foo.Bar for 10.0.0.7"})
-    dataset.writer().write([document], [False])
+    dataset.writer().write([Batch([document], False)])
     reader = dataset.reader()
     tokenizer = {"tokenizer": {"type": "char_group", "tokenize_on_chars": ["punctuation"]}, "text": "a"}
     has_words = dataset.client.ask("POST", "/_analyze", tokenizer, wanted=(200, 400)).status == 200
@@ -134,7 +135,7 @@ def test_words_are_as_the_server_can_cut_them(dataset: Dataset) -> None:
 def test_a_long_attribute_is_found_by_its_whole_value(dataset: Dataset) -> None:
     value = "v" * 9_000
     documents = [span(0, 0, attributes={"long": value}), span(1, 1, attributes={"long": value + "w"})]
-    dataset.writer().write(documents, [False] * 2)
+    dataset.writer().write([Batch(documents, False)])
     found = dataset.reader().traces(TraceSearch(attributes={"long": value}))
     assert [list(t) for t in found] == [[documents[0]]]
 
@@ -142,7 +143,7 @@ def test_a_long_attribute_is_found_by_its_whole_value(dataset: Dataset) -> None:
 def test_doubles_are_found_as_python_spells_them(dataset: Dataset) -> None:
     numbers = [1e16, 1.5e-7, 123456789.125, 1e300, -0.0, 5.0]
     documents = [log(i, attributes={"n": n}) for i, n in enumerate(numbers)]
-    dataset.writer().write(documents, [False] * len(numbers))
+    dataset.writer().write([Batch(documents, False)])
     for document, number in zip(documents, numbers, strict=True):
         page = dataset.reader().logs(LogSearch(text=f"attributes.n:{number}"))
         assert list(page.documents) == [document]
@@ -152,12 +153,12 @@ def test_another_document_under_the_same_id_is_kept_beside_it(dataset: Dataset) 
     first = log(0, body={"text": "first"})
     other = Document(first.id, "logs", "default", first.time_ns, first.item_hash + 1, first.event_minute, log(0).source)
     writer = dataset.writer(attempts_max=1)
-    writer.write([first], [False])
-    assert writer.write([other, first], [False, True]).created == 1
+    writer.write([Batch([first], False)])
+    assert writer.write([Batch([other], False), Batch([first], True)]).created == 1
     assert writer.clashes == 1
-    assert writer.write([other, first], [True, True]).created == 0
+    assert writer.write([Batch([other, first], True)]).created == 0
     dataset.roll_over()
-    assert writer.write([other, first], [True, True]).created == 0
+    assert writer.write([Batch([other, first], True)]).created == 0
     found = contents(dataset.reader(), 1)
     assert [d.id for d in found] == [first.id, f"{first.id}-{other.item_hash:08x}"]
     assert [d.item_hash for d in found] == [first.item_hash, other.item_hash]
@@ -168,13 +169,13 @@ def test_a_template_that_was_removed_never_lets_a_plain_index_be_made(dataset: D
     writer.check()
     dataset.client.ask("DELETE", f"/_index_template/heliograph-logs-{dataset.name}")
     with pytest.raises(SearchUnavailableError, match="no matching index template with data stream"):
-        writer.write([log(0)], [False])
+        writer.write([Batch([log(0)], False)])
     assert dataset.client.ask("GET", f"/_resolve/index/{dataset.stream()}", wanted=(200, 404)).status == 404
-    assert writer.write([log(0)], [True]).created == 1
+    assert writer.write([Batch([log(0)], True)]).created == 1
 
 
 def test_documents_of_others_in_the_same_stream_are_left_alone(dataset: Dataset) -> None:
-    dataset.writer().write([log(0)], [False])
+    dataset.writer().write([Batch([log(0)], False)])
     line = b'{"create":{}}\n{"@timestamp":"2024-10-04T12:00:00Z","body":{"text":"record of a collector"}}\n'
     assert dataset.client.post_lines(f"/{dataset.stream()}/_bulk?refresh=true", line).body["errors"] is False
     reader = dataset.reader()
@@ -184,7 +185,7 @@ def test_documents_of_others_in_the_same_stream_are_left_alone(dataset: Dataset)
 
 def test_pages_shrink_to_the_limit_of_an_answer_and_go_on(dataset: Dataset) -> None:
     documents = [log(i, body={"text": f"{i} " + "x" * 300_000}) for i in range(12)]
-    dataset.writer().write(documents, [False] * 12)
+    dataset.writer().write([Batch(documents, False)])
     reader = dataset.reader(answer_bytes_max=1024 * 1024)
     found: list[Document] = []
     cursor = None
@@ -206,7 +207,7 @@ def test_sums_stay_exact_where_doubles_would_not(dataset: Dataset) -> None:
         Document(d.id, "logs", "default", NOW_NS, h, 5, d.source)
         for d, h in ((log(i), [2**32 - 1, 7, 0, 2**31][i % 4]) for i in range(40))
     ]
-    dataset.writer().write(documents, [False] * 40)
+    dataset.writer().write([Batch(documents, False)])
     search = StreamSearch(dataset.client, "logs", dataset.name, "default")
     (balance,) = balances_of(search, "logs", [], exact_items_max=3)
     assert (balance.count, balance.hash_sum) == (40, sum(d.item_hash for d in documents))
@@ -216,7 +217,7 @@ def test_tenants_of_any_spelling_do_not_meet(dataset: Dataset) -> None:
     tenants = ["a-b", "a_b", "A-B", "a/b", "ü*?", "", "t" * 300, "t" * 301, "=2d"]
     documents = [log(i, tenant=tenant) for i, tenant in enumerate(tenants)]
     writer = dataset.writer()
-    assert writer.write(documents, [False] * len(tenants)).created == len(tenants)
+    assert writer.write([Batch(documents, False)])
     for document in documents:
         assert list(dataset.reader().logs(LogSearch(tenant=document.tenant)).documents) == [document]
     for index in dataset.client.ask("GET", f"/_resolve/index/logs-{dataset.name}*").body["data_streams"]:
@@ -240,7 +241,7 @@ def test_what_kibana_asks(dataset: Dataset, kibana: Elasticsearch) -> None:
         for i in range(10)
     ]
     spans = [span(i, i, name=f"op {i % 2}", parent_span_id="00000000000000aa", duration=i * 1000) for i in range(4)]
-    dataset.writer().write([*documents, *spans], [False] * 14)
+    dataset.writer().write([Batch([*documents, *spans], False)])
     logs, both = dataset.stream(), f"*-{dataset.name}.otel-*"
 
     def hits(query: str) -> int:
@@ -299,7 +300,7 @@ def test_a_server_killed_in_the_middle_of_writes_loses_and_doubles_nothing(own: 
     def keep_writing() -> None:
         for start in portions:
             try:
-                writer.write([log(i) for i in range(start, start + 100)], [False] * 100)
+                writer.write([Batch([log(i) for i in range(start, start + 100)], False)])
             except SearchUnavailableError:
                 failed.set()
                 return
@@ -321,7 +322,7 @@ def test_a_server_killed_in_the_middle_of_writes_loses_and_doubles_nothing(own: 
     found = {d.id for d in contents(reader, tried)}
     assert {log(i).id for i in told} <= found
     again = [log(i) for i in range(tried)]
-    written = writer.write(again, [True] * tried)
+    written = writer.write([Batch(again, True)])
     assert written.created + written.duplicates == tried and written.duplicates >= len(told)
     assert contents(reader, tried) == again
     assert client.ask("POST", "/logs-generic.otel-default/_count").body["count"] == tried

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from heliograph.identity import BatchId
 from heliograph.message import Message
 from heliograph.records import LogRecord, Source, Span, seal_logs, seal_spans
 from search.port import (
-    Document,
+    Batch,
     DocumentFault,
     DocumentFaultError,
     LogSearch,
@@ -55,7 +55,7 @@ class NoRegistry:
 class FailingWriter:
     """A store that is away."""
 
-    def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
+    def write(self, batches: Iterable[Batch]) -> StoreWritten:
         raise SearchUnavailableError("full")
 
     def close(self) -> None:
@@ -250,7 +250,8 @@ def test_a_store_that_is_away_is_no_records_fault() -> None:
 
 def test_documents_that_a_store_can_never_take_are_faults_of_their_items(root: Path) -> None:
     class Picky:
-        def write(self, documents: Sequence[Document], maybe_written: Sequence[bool]) -> StoreWritten:
+        def write(self, batches: Iterable[Batch]) -> StoreWritten:
+            documents = [document for batch in batches for document in batch.documents]
             bad = [i for i, d in enumerate(documents) if d.source["body"]["text"] == "bad"]
             faults = [DocumentFault(i, "mapping", "no number") for i in bad]
             raise DocumentFaultError(faults, StoreWritten(len(documents) - len(bad), 0))

@@ -22,9 +22,14 @@ class BatchId:
     sequence: int
     """From 0, without gaps per producer."""
 
+    @property
+    def text(self) -> str:
+        """Hex of the producer and sequence."""
+        return f"{self.producer_id.hex()}-{self.sequence:x}"
+
     def item(self, index: int) -> str:
         """The id of an item, unique for ever: hex of the producer, sequence and index."""
-        return f"{self.producer_id.hex()}-{self.sequence:x}-{index:x}"
+        return f"{self.text}-{index:x}"
 
 
 Mint: TypeAlias = Callable[[], BatchId]
@@ -57,11 +62,6 @@ class ProducerIdentity:
         """Drop the producer id and the lock that a fork may have left held; the child mints its own."""
         self._lock = threading.Lock()
         self._owner_pid = None
-
-
-def item_of(item_id: str) -> int:
-    """The index within its batch of what BatchId.item named."""
-    return int(item_id.rpartition("-")[2], 16)
 
 
 def item_hash(batch_id: BatchId, index: int, content: bytes) -> int:
