@@ -23,11 +23,13 @@ from . import verdict
 from .engines import Engines
 from .platform_under_test import Platform, wait_for
 from .run import SETTLE_DEADLINE_S, START_DEADLINE_S, await_committed
-from .senders import Noted, send_batches, started
+from .senders import Noted, post_load, send_batches, started
 from .verdict import Verdict
 
 STORES = ("search", "archive", "tsdb")
 SENDERS = 2
+LOAD_RECORDS, LOAD_PAUSE_S = 200, 0.4
+"""Some 0.8 MB/s: within two minutes more than a waiting router may hold."""
 BEFORE_S = 60.0
 MIB = 1024 * 1024
 
@@ -72,6 +74,7 @@ def bulkhead(
         wait_for("the platform is ready", platform.answers, START_DEADLINE_S)
         seeds = range(900, 900 + SENDERS)
         senders = [started(send_batches, seed, platform.otlp_url, noted, stop) for seed in seeds]
+        senders.append(started(post_load, 990, platform.otlp_url, noted, stop, LOAD_RECORDS, LOAD_PAUSE_S))
         others = [each for each in STORES if each != store]
         time.sleep(10.0)
         before = _rates(platform, STORES, BEFORE_S)
@@ -100,7 +103,7 @@ def bulkhead(
         platform.kill()
     issued, acknowledged = noted.issued, noted.acknowledged
     verdicts = [
-        verdict.judge("search", engines.documents(), issued, verdict.signals(acknowledged, "log", "span")),
+        verdict.judge("search", engines.documents(), issued, verdict.signals(acknowledged, "log", "span", "otlp")),
         verdict.judge("archive", engines.objects(), issued, acknowledged),
         verdict.judge("tsdb", engines.samples(), issued, verdict.signals(acknowledged, "sample")),
     ]

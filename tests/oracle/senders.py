@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -90,18 +90,35 @@ def post_otlp(seed: int, endpoint: str, noted: Noted, stop: threading.Event) -> 
     while not stop.is_set():
         record_id, count = f"{seed}-otlp-{count}", count + 1
         noted.issue((record_id,))
-        if _post(endpoint, _request(seed, record_id), compress=count % 2 == 0):
+        if _post(endpoint, _request(seed, [record_id]), compress=count % 2 == 0):
             noted.acknowledge((record_id,))
         stop.wait(PAUSE_S)
 
 
-def _request(seed: int, record_id: str) -> bytes:
+def post_load(seed: int, endpoint: str, noted: Noted, stop: threading.Event, records: int, pause_s: float) -> None:
+    """Post OTLP log requests of so many records of 2 KB each, with pauses; one that fails is not sent again."""
+    chooser = random.Random(f"load {seed}")
+    count = 0
+    while not stop.is_set():
+        ids = tuple(f"{seed}-otlp-{number}" for number in range(count, count + records))
+        count += records
+        noted.issue(ids)
+        if _post(endpoint, _request(seed, ids, chooser.randbytes(1000).hex()), compress=False):
+            noted.acknowledge(ids)
+        stop.wait(pause_s)
+
+
+def _request(seed: int, ids: Sequence[str], payload: str = "") -> bytes:
     request = ExportLogsServiceRequest()
     resource = request.resource_logs.add()
     resource.resource.attributes.add(key="service.name").value.string_value = f"oracle-otlp-{seed}"
-    record = resource.scope_logs.add().log_records.add(time_unix_nano=time.time_ns(), severity_number=9)
-    record.body.string_value = body_of(record_id)
-    record.attributes.add(key="oracle.id").value.string_value = record_id
+    scope = resource.scope_logs.add()
+    for record_id in ids:
+        record = scope.log_records.add(time_unix_nano=time.time_ns(), severity_number=9)
+        record.body.string_value = body_of(record_id)
+        record.attributes.add(key="oracle.id").value.string_value = record_id
+        if payload:
+            record.attributes.add(key="payload").value.string_value = payload
     return request.SerializeToString()
 
 
