@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +30,8 @@ from .load import log_messages
 from .stack import Stack
 
 COUNT = 60_000
-ROUNDS = 4
-_JVM = ("-Xms1g", "-Xmx1g")
+WARM_UP, ROUNDS = 3, 9
+_JVM = ("-Xms1536m", "-Xmx1536m")
 _CONTENT_BYTES = 100 * 1024 * 1024
 
 
@@ -41,14 +42,23 @@ def run(folder: Path) -> list[Line]:
     cuts = list(stack.cuts("bench", (contracts.LOGS_TOPIC,), DocumentSink.limits.bytes_max))
     records = [record for cut in cuts for record in cut.records]
     made, dumped = (_best(way, stack, records) for way in (_bodies, _dumped))
-    server = start_elasticsearch(_JVM, _CONTENT_BYTES)
-    try:
-        routed, alone = _rounds(server.url, stack, cuts, folder)
-    finally:
-        server.server.kill()
+    shared = _served(stack, cuts, folder / "shared", None)
+    apart = _served(stack, cuts, folder / "apart", sorted(os.sched_getaffinity(0)))
     return [
         Line("logs to bulk bodies", COUNT / made, "records/core-s", COUNT / dumped, "decode and dump"),
-        Line("router search, bus to Elasticsearch", COUNT / routed, "records/s", COUNT / alone, "the bodies alone"),
+        *(
+            Line(
+                f"router search, bus to Elasticsearch, {where}",
+                COUNT / routed,
+                "records/s",
+                COUNT / alone,
+                "the bodies alone",
+            )
+            for where, (routed, alone) in (
+                ("all on the same cores", shared),
+                ("the server on a core of its own", apart),
+            )
+        ),
     ]
 
 
@@ -78,15 +88,33 @@ def _dumped(stack: Stack, records: Sequence[Record]) -> None:
             orjson.dumps(one, default=bytes.hex)
 
 
+def _served(stack: Stack, cuts: Sequence[Cut], folder: Path, cores: Sequence[int] | None) -> tuple[float, float]:
+    """On a server of its own, on the first of `cores` and we on the others; as a cluster has machines of its own in production."""
+    folder.mkdir()
+    if cores:
+        os.sched_setaffinity(0, cores[:1])
+    try:
+        server = start_elasticsearch(_JVM, _CONTENT_BYTES)
+        try:
+            if cores:
+                os.sched_setaffinity(0, cores[1:] or cores)
+            return _rounds(server.url, stack, cuts, folder)
+        finally:
+            server.server.kill()
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+
 def _rounds(url: str, stack: Stack, cuts: Sequence[Cut], folder: Path) -> tuple[float, float]:
-    """Wall seconds of the quickest round of each; the first of each only warms the server up."""
+    """Wall seconds of the quickest round of each; the first ones only warm the server up."""
     routed, alone = [], []
     for number in range(ROUNDS):
         settings = ElasticSettings((url,), dataset=f"bench.{number}", replicas=0)
         routed.append(_routed(settings, stack, cuts))
         settings = ElasticSettings((url,), dataset=f"alone.{number}", replicas=0)
         alone.append(_alone(settings, stack, cuts, folder))
-    return min(routed[1:]), min(alone[1:])
+    return min(routed[WARM_UP:]), min(alone[WARM_UP:])
 
 
 def _routed(settings: ElasticSettings, stack: Stack, cuts: Sequence[Cut]) -> float:
