@@ -14,6 +14,7 @@ _LONGEST: Final = ("oracle", "bus", "e2e", "tsdb", "archive", "search")
 """Folders that take long are begun first, so that no worker is left alone with one at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A folder's tests run in one worker, one after the other: a server that they share is started once."""
     order = {folder: at for at, folder in enumerate(_LONGEST)}
