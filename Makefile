@@ -26,7 +26,7 @@ up: setup
 
 test: setup
 	$(BIN)/python -m tests.servers fetch
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses=2 --no-loadscope-reorder $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .
