@@ -26,9 +26,9 @@ Directory = Mapping[tuple[str, str], Iterable[str]]
 """Metrics by (label name, label value)."""
 
 
-def slot_of(text: str) -> int:
-    """Which of a day's slots a text belongs to."""
-    return zlib.crc32(text.encode()) % SLOTS
+def slot_of(text: str, slots: int = SLOTS) -> int:
+    """Which of a day's or a window's slots a text belongs to."""
+    return zlib.crc32(text.encode()) % slots
 
 
 def label_slot(name: str, value: str) -> int:

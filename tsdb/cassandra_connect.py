@@ -115,9 +115,11 @@ def _profiles(settings: CassandraSettings) -> dict[object, ExecutionProfile]:
         SERIAL: ConsistencyLevel.LOCAL_SERIAL,
     }
     route = TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter))
+    # A read that failed at one replica is asked again, and should not go the same way.
+    any_replica = TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter), shuffle_replicas=True)
     return {
         name: ExecutionProfile(
-            load_balancing_policy=route,
+            load_balancing_policy=any_replica if name == ONE else route,
             consistency_level=level,
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
             request_timeout=settings.request_timeout_s,

@@ -33,6 +33,7 @@ class Known:
             self.days: set[int] = set()
             self.sets: ByteCache[tuple[int, bytes], bool] = ByteCache(_KEYS_BYTES_MAX)
             self.indexed: ByteCache[tuple[str, int, bytes], bool] = ByteCache(_KEYS_BYTES_MAX)
+            self.spreads: ByteCache[tuple[str, int, int], bool] = ByteCache(_KEYS_BYTES_MAX)
             self._labels: dict[TenantDay, dict[Label, set[str]]] = {}
             self._label_entries = 0
 
@@ -43,6 +44,10 @@ class Known:
     def add_index(self, tenant: str, day: int, set_hash: bytes) -> None:
         """The set is found by its metrics."""
         self.indexed.put((tenant, day, set_hash), True, _KEY_BYTES)
+
+    def add_spread(self, tenant: str, day: int, slots: int) -> None:
+        """Readers look for the day's rows in so many slots."""
+        self.spreads.put((tenant, day, slots), True, _KEY_BYTES)
 
     def new_labels(self, day: int, entries: Iterable[DirectoryEntry]) -> dict[TenantDay, dict[Label, set[str]]]:
         """What of these entries is not known to be there."""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 from .cassandra_cells import decode_flush, decode_ranges, decode_row, encode_flush, encode_ranges, encode_row, slot_of
 from .cassandra_known import Known
 from .cassandra_schema import SLOTS
 from .cassandra_session import CassandraSession
+from .cassandra_spreads import Spreads
 from .errors import RowTooLargeError, StoreUnavailableError
 from .port import WINDOWS_PER_DAY, DayFlush, FlushRecord, L0Row, Source, Stored
 
-_KEY: Final = "space = ? AND tenant = ? AND bucket = ? AND window = ?"
-_PUT: Final = (
-    "INSERT INTO l0 (space, tenant, bucket, window, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_KEY: Final = "space = ? AND tenant = ? AND window = ? AND slot = ? AND bucket = ?"
+_PUT: Final = "INSERT INTO l0 (space, tenant, window, slot, bucket, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ROWS: Final = f"SELECT log_id, ranges, writer, data FROM l0 WHERE {_KEY}"
 _IS_THERE: Final = f"SELECT log_id FROM l0 WHERE {_KEY} AND log_id = ? AND ranges = ? AND writer = ?"
 _PUT_FLUSH: Final = "INSERT INTO flushes (space, day, slot, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _FLUSHES: Final = "SELECT log_id, ranges, writer, data FROM flushes WHERE space = ? AND day = ? AND slot = ?"
 _OVERHEAD_BYTES: Final = 4096
 """What a mutation has besides the block: keys, lengths, what the server adds; ranges come on top."""
+
+_Placed: TypeAlias = tuple[tuple[str, str, int, int], L0Row]
+"""A row with its partition: space, tenant, window and slot."""
 
 
 class Rows:
@@ -31,6 +34,7 @@ class Rows:
         self._session = session
         self._space = space
         self._known = known
+        self._spreads = Spreads(session, space, known)
         self._read_bytes_max = read_bytes_max
 
     def check_sizes(self, flush: DayFlush) -> None:
@@ -44,13 +48,16 @@ class Rows:
         """Write-once: a key holds its writer, so only what this process tried before is looked for first."""
         source = flush.source
         key = (source.log_id, encode_ranges(source.ranges), source.writer)
-        rows: Sequence[L0Row] = flush.rows
+        slots = self._spreads.put(flush.day, flush.rows)
+        places = [(self._space, r.tenant, r.window, slot_of(r.bucket, slots[r.tenant, r.window])) for r in flush.rows]
+        # Rows of one partition follow each other, so that they go together.
+        rows: list[_Placed] = sorted(zip(places, flush.rows, strict=True), key=itemgetter(0))
         if not self._known.first_try(flush.day, source):
-            keys = ((*self._partition(row), *key) for row in rows)
+            keys = ((*place, row.bucket, *key) for place, row in rows)
             there = [bool(found) for _, found in self._session.read(_IS_THERE, keys, "looking for rows")]
             rows = [row for row, is_there in zip(rows, there, strict=True) if not is_there]
         size_bytes = len(key[1]) + 200
-        writes = (((*self._partition(row), *key, encode_row(row)), len(row.block) + size_bytes) for row in rows)
+        writes = (((*place, row.bucket, *key, encode_row(row)), len(row.block) + size_bytes) for place, row in rows)
         self._session.write(_PUT, writes, "writing rows")
 
     def read(
@@ -59,23 +66,29 @@ class Rows:
         """See BlockReader."""
         first = max(first_window, day * WINDOWS_PER_DAY)
         following = min(last_window + 1, (day + 1) * WINDOWS_PER_DAY)
-        keys = ((self._space, tenant, bucket, w) for bucket in sorted(buckets) for w in range(first, following))
+        keys = (
+            (self._space, tenant, window, slot, bucket)
+            for bucket, slots in self._spreads.slots_of(tenant, day, buckets).items()
+            for window in range(first, following)
+            for slot in slots
+        )
         sources: dict[tuple[str, bytes, str], Source] = {}
-        found: list[Stored] = []
+        found: dict[tuple[str, int, tuple[str, bytes, str]], Stored] = {}
         size = 0
-        for (*_, window), rows in self._session.read(_ROWS, keys, "reading rows"):
+        for (_, _, window, _, bucket), rows in self._session.read(_ROWS, keys, "reading rows"):
             for log_id, ranges, writer, data in rows:
                 key = (log_id, ranges, writer)
                 source = sources.get(key)
                 if source is None:
                     source = sources[key] = Source(log_id, decode_ranges(ranges), writer)
-                found.append(decode_row(window, source, data))
+                # A row that was tried twice may be in two slots.
+                found.setdefault((bucket, window, key), decode_row(window, source, data))
                 size += len(data)
             if size > self._read_bytes_max:
                 raise StoreUnavailableError(
                     f"a query of more than {self._read_bytes_max:,} bytes of rows: ask for less at once"
                 )
-        return found
+        return list(found.values())
 
     def record(self, day: int, flush: FlushRecord) -> None:
         """See BlockWriter."""
@@ -92,9 +105,6 @@ class Rows:
             decode_flush(Source(log_id, decode_ranges(ranges), writer), data)
             for log_id, ranges, writer, data in sorted(found, key=lambda row: row[:3])
         ]
-
-    def _partition(self, row: L0Row) -> tuple[str, str, str, int]:
-        return self._space, row.tenant, row.bucket, row.window
 
 
 def _flush_slot(ranges: bytes) -> int:

@@ -17,6 +17,8 @@ SLOTS: Final = 64
 _HINTS_S: Final = 10_800
 """gc_grace_seconds bounds how long a node that was down is still given what it missed."""
 _WINDOWS_PER_LIFE: Final = 30
+_ASK_ANOTHER: Final = "MIN(99p,500ms)"
+"""When a node asks another replica for a read. By the percentile alone it no longer does once a dead node's timeouts are the percentile."""
 
 Columns = tuple[tuple[str, str], ...]
 
@@ -68,7 +70,8 @@ _CATALOG: Final = tuple(
 )
 
 TABLES: Final = (
-    Table("l0", (_SPACE, ("tenant", "text"), ("bucket", "text"), ("window", "int")), _SOURCE, _DATA, Life.ROWS),
+    Table("l0", (_SPACE, ("tenant", "text"), ("window", "int"), ("slot", "int")), (("bucket", "text"), *_SOURCE), _DATA, Life.ROWS),
+    Table("spreads", _TENANT_DAY, (("slots", "int"),), (), Life.KEYS, blobs=False),
     Table("flushes", (_SPACE, ("day", "int"), ("slot", "int")), _SOURCE, _DATA, Life.KEYS),
     Table("merged", (*_TENANT_DAY, ("version", "text")), (), _DATA, Life.ROWS),
     Table("sets", (_SPACE, ("day", "int"), ("hash", "blob")), (("part", "int"),), _DATA, Life.KEYS),
@@ -96,7 +99,11 @@ def create_table(table: Table, settings: CassandraSettings) -> str:
     partition = ", ".join(name for name, _ in table.partition)
     key = ", ".join([f"({partition})", *(name for name, _ in table.clustering)])
     ttl_s = table.ttl_s(settings)
-    options = {"default_time_to_live": str(ttl_s), "gc_grace_seconds": str(_HINTS_S)}
+    options = {
+        "default_time_to_live": str(ttl_s),
+        "gc_grace_seconds": str(_HINTS_S),
+        "speculative_retry": f"'{_ASK_ANOTHER}'",
+    }
     if table.blobs:
         options["compaction"] = _time_windows(ttl_s)
         options["compression"] = "{'enabled': 'false'}"

@@ -24,6 +24,11 @@ _PAGE_ROWS: Final = 32
 """Of blobs: a page is answered, and held by the server, as a whole."""
 _DEGRADED_S: Final = 10.0
 """How long reads ask one replica at once after a quorum was not to be had."""
+_ONE_TRIES: Final = 3
+"""Of a read at ONE: until the cluster has noticed that a node is dead, the one replica that is asked may be that one."""
+_BATCH_ROWS_MAX: Final = 64
+_BATCH_BYTES_MAX: Final = 128 * 1024
+"""Of rows that are sent together; far below what the server takes at once, which is 512 KiB where its segments are smallest."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -68,7 +73,7 @@ class CassandraSession:
         return min(self._settings.row_bytes_max, self._connected().mutation_bytes_max)
 
     def write(self, cql: str, rows: Iterable[tuple[Row, int]], doing: str) -> None:
-        """Write rows of (values, about how many bytes), durable on a quorum on return.
+        """Write rows of (values, about how many bytes), durable on a quorum on return; of one partition they should follow each other.
 
         Raises StoreUnavailableError when one was not acknowledged; the others may be there or not.
         """
@@ -76,14 +81,13 @@ class CassandraSession:
         waiting: deque[tuple[Any, int]] = deque()
         in_flight = 0
         try:
-            statement = _prepared(held, cql)
-            for values, size_bytes in rows:
+            for request, size_bytes in self._requests(_prepared(held, cql), rows):
                 while waiting and (
                     len(waiting) >= self._settings.in_flight_max
                     or in_flight + size_bytes > self._settings.in_flight_bytes_max
                 ):
                     in_flight -= _settled(waiting)
-                waiting.append((held.session.execute_async(statement, values), size_bytes))
+                waiting.append((held.session.execute_async(request), size_bytes))
                 in_flight += size_bytes
             while waiting:
                 _settled(waiting)
@@ -143,6 +147,22 @@ class CassandraSession:
         except FAULTS as error:
             raise unavailable(error, doing) from error
 
+    def _requests(self, statement: Any, rows: Iterable[tuple[Row, int]]) -> Iterator[tuple[Any, int]]:
+        """Rows of one partition that follow each other go together: most of what a write costs the server is per mutation."""
+        bytes_max = min(_BATCH_BYTES_MAX, self._settings.in_flight_bytes_max)
+        together: list[Any] = []
+        size = 0
+        for values, size_bytes in rows:
+            bound = statement.bind(values)
+            full = len(together) == _BATCH_ROWS_MAX or size + size_bytes > bytes_max
+            if together and (full or bound.routing_key != together[0].routing_key):
+                yield _request(together), size
+                together, size = [], 0
+            together.append(bound)
+            size += size_bytes
+        if together:
+            yield _request(together), size
+
     def _connected(self) -> _Connected:
         """In flight nobody can be asked to mend settings: whatever it is, it is tried again."""
         held = self._held
@@ -163,12 +183,14 @@ class CassandraSession:
         try:
             rows = list(future.result())
         except TOO_FEW_REPLICAS as error:
-            if asked in (ONE, SERIAL):
+            if asked == SERIAL:
                 raise
+            if asked == ONE:
+                return key, _of_one(held, statement, key, _ONE_TRIES - 1)
             if self._degraded_until is None:
                 _LOG.warning("Cassandra: reading from one replica until a quorum is there again: %s", error)
             self._degraded_until = self._clock() + _DEGRADED_S
-            return key, list(held.session.execute(statement, key, execution_profile=ONE))
+            return key, _of_one(held, statement, key, _ONE_TRIES)
         if asked == QUORUM and self._degraded_until is not None:
             self._degraded_until = None
             _LOG.info("Cassandra: reading from a quorum again")
@@ -184,6 +206,26 @@ def _prepared(held: _Connected, cql: str) -> Any:
         statement.fetch_size = _PAGE_ROWS if "data" in cql else 5_000
         held.prepared[cql] = statement
     return statement
+
+
+def _request(bound: Sequence[Any]) -> Any:
+    """One mutation of rows of one partition."""
+    if len(bound) == 1:
+        return bound[0]
+    batch = BatchStatement(BatchType.UNLOGGED)
+    for statement in bound:
+        batch.add(statement)
+    # The driver does not conclude it from the statements.
+    batch.is_idempotent = True
+    return batch
+
+
+def _of_one(held: _Connected, statement: Any, key: Row, tries: int) -> list[Row]:
+    """Asks one replica, and again; the driver goes to any of them each time."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(*TOO_FEW_REPLICAS):
+            return list(held.session.execute(statement, key, execution_profile=ONE))
+    return list(held.session.execute(statement, key, execution_profile=ONE))
 
 
 def _settled(waiting: deque[tuple[Any, int]]) -> int:

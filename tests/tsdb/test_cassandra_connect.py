@@ -160,7 +160,8 @@ def test_tables_have_one_ttl_each_and_keep_blobs_as_they_are() -> None:
     blocks.check()
     blocks.close()
     query = (
-        "SELECT table_name, default_time_to_live, gc_grace_seconds, compaction, compression FROM system_schema.tables"
+        "SELECT table_name, default_time_to_live, gc_grace_seconds, compaction, compression, speculative_retry "
+        "FROM system_schema.tables"
     )
     with cassandra().session() as session:
         made = {
@@ -171,6 +172,7 @@ def test_tables_have_one_ttl_each_and_keep_blobs_as_they_are() -> None:
         found = made[table.name]
         assert found.default_time_to_live == table.ttl_s(settings)
         assert found.gc_grace_seconds == 10_800
+        assert found.speculative_retry == "MIN(99p,500ms)"
         if table.blobs:
             assert "TimeWindowCompactionStrategy" in found.compaction["class"]
             assert found.compression == {"enabled": "false"}

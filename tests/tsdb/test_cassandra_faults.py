@@ -291,6 +291,20 @@ def test_what_is_in_flight_is_bounded(
     store.close()
 
 
+def test_rows_of_flushes_of_any_size_are_found_once(store: CassandraBlocks, other: CassandraBlocks) -> None:
+    buckets = [f"s/{k}" for k in range(40)]
+    rows = [row(bucket=bucket) for bucket in buckets]
+    store.write(flush(*rows[:3]))
+    # Another handle does not know that some of it was tried, and spreads it wider.
+    other.write(flush(*rows))
+    store.write(flush(rows[0], of=source(10, 20)))
+    for reader in (store, other):
+        found = reader.rows("default", DAY, buckets, WINDOW, WINDOW)
+        assert sorted(stored.source.ranges[0].first for stored in found) == [0] * 40 + [10]
+        assert len(reader.rows("default", DAY, ["s/0"], WINDOW, WINDOW)) == 2
+        assert len(reader.rows("default", DAY, ["s/39"], WINDOW - 1, WINDOW + 1)) == 1
+
+
 def test_a_query_of_too_many_bytes_is_refused(settings: CassandraSettings) -> None:
     store = CassandraBlocks(replace(settings, read_bytes_max=10_000))
     store.write(flush(*(row(bucket=f"s/{k}", block=bytes(6000)) for k in range(2))))

@@ -82,11 +82,11 @@ def filled(blocks: CassandraBlocks) -> MetricLog:
 def test_a_damaged_row_is_an_error_never_a_partial_answer(filled: MetricLog, tmp_path: Path) -> None:
     node, space = cassandra(), _space_of(tmp_path / "tsdb")
     with node.session() as session:
-        key = (space, "default", "s/0", WINDOW)
-        where = "space = %s AND tenant = %s AND bucket = %s AND window = %s"
+        key = (space, "default", WINDOW, 0, "s/0")
+        where = "space = %s AND tenant = %s AND window = %s AND slot = %s AND bucket = %s"
         (row,) = session.execute(f"SELECT log_id, ranges, writer, data FROM l0 WHERE {where}", key)
         data = row.data[:-3] + bytes([row.data[-3] ^ 0xFF]) + row.data[-2:]
-        put = "INSERT INTO l0 (space, tenant, bucket, window, log_id, ranges, writer, data) VALUES (%s,%s,%s,%s,%s,%s,%s,%s)"
+        put = "INSERT INTO l0 (space, tenant, window, slot, bucket, log_id, ranges, writer, data) VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s)"
         session.execute(put, (*key, row.log_id, row.ranges, row.writer, data))
     with pytest.raises(StoreUnavailableError, match="damaged"):
         read_all(TsdbReader(_blocks_in(tmp_path / "tsdb")))
