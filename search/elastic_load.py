@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from search.elastic_document import Lines, batch_and_item
 from search.elastic_items import Chunk
@@ -63,14 +63,21 @@ class Load:
                 target = self._target(documents.stream, documents.tenant)
                 yield from self._packed(target, documents, 0, start, self._lines.of_encoded(documents), maybe)
             return
-        for at, document in enumerate(documents):
-            target = self._target(document.stream, document.tenant)
-            try:
-                line = self._lines.of(document)
-            except TypeError as error:
-                self.faults.append(DocumentFault(start + at, "encoding", f"no JSON: {error}"[:500]))
-                continue
-            yield from self._packed(target, documents, at, start, [line], maybe)
+        lines = [self._line(document, start + at) for at, document in enumerate(documents)]
+        for (stream, tenant, is_json), run in groupby(
+            range(len(documents)), lambda at: (documents[at].stream, documents[at].tenant, lines[at] is not None)
+        ):
+            if is_json:
+                found = list(run)
+                of_run = [line for line in lines[found[0] : found[-1] + 1] if line is not None]
+                yield from self._packed(self._target(stream, tenant), documents, found[0], start, of_run, maybe)
+
+    def _line(self, document: Document, position: int) -> bytes | None:
+        try:
+            return self._lines.of(document)
+        except TypeError as error:
+            self.faults.append(DocumentFault(position, "encoding", f"no JSON: {error}"[:500]))
+            return None
 
     def _packed(
         self, target: str, documents: Sequence[Document], first: int, start: int, lines: Sequence[bytes], maybe: bool
@@ -80,7 +87,9 @@ class Load:
         ends = list(accumulate(map(len, lines), initial=0))
         done = 0
         while done < len(lines):
-            chunk = self._open.setdefault(target, Chunk(target))
+            chunk = self._open.get(target)
+            if chunk is None:
+                chunk = self._open[target] = Chunk(target)
             end = bisect_right(ends, ends[done] + self._bytes_max - chunk.size_bytes) - 1
             if end <= done and not chunk.data:
                 end = done + 1
