@@ -116,6 +116,12 @@ class Platform:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return json.loads(answer.read())
 
+    def answers_at_last(self) -> bool:
+        """The same as `answers`, but an `up` that ended because an engine was away is started again, as a process manager would."""
+        if self.process is not None and self.process.poll() == os.EX_UNAVAILABLE:
+            self.start()
+        return self.answers()
+
     def answers(self, path: str = "/readyz") -> bool:
         """Whether the query service answers 200."""
         try:

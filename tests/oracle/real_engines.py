@@ -63,9 +63,24 @@ class RealServers:
             server.kill()
 
     def fresh(self, name: str) -> RealEngines:
-        """Engines that hold nothing; `name` is of lower case letters and digits. What an earlier run wrote to Kafka is gone."""
+        """Engines that hold nothing; `name` is of lower case letters and digits. What an earlier run wrote is gone."""
         self._forget_topics()
+        self._forget_keyspaces()
+        Client(self.elasticsearch.url, request_timeout=60).indices.delete_data_stream(
+            name="*.otel-*", expand_wildcards="all"
+        )
+        for written in (self.s3.data / _BUCKET).iterdir():
+            shutil.rmtree(written, ignore_errors=True)
         return RealEngines(self, name)
+
+    def _forget_keyspaces(self) -> None:
+        """Their tables would fill the nodes' small heaps."""
+        with self.cassandra[0].session("system") as session:
+            session.default_timeout = 60.0
+            names = [row[0] for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces")]
+            for name in names:
+                if not name.startswith("system"):
+                    session.execute(f'DROP KEYSPACE "{name}"')
 
     def _forget_topics(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
@@ -156,10 +171,6 @@ tsdb:
             yield from in_blocks(blocks)
         finally:
             blocks.close()
-
-    def forget(self) -> None:
-        """Remove what the run wrote, where that is cheap."""
-        shutil.rmtree(self._of.s3.data / _BUCKET / self._name, ignore_errors=True)
 
     def _break_a_broker(self) -> Callable[[], None]:
         return _break(next(self._brokers))

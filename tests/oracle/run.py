@@ -82,7 +82,7 @@ def run(
             started(post_otlp, seed, platform.otlp_url, noted, stop),
         ]
         _break(platform, engines, planned, duration_s, tell)
-        wait_for("the platform is ready again", platform.answers, START_DEADLINE_S)
+        wait_for("the platform is ready again", platform.answers_at_last, START_DEADLINE_S)
         stop.set()
         for sender in senders:
             sender.join(START_DEADLINE_S)
