@@ -69,7 +69,7 @@ class RealServers:
         Client(self.elasticsearch.url, request_timeout=60).indices.delete_data_stream(
             name="*.otel-*", expand_wildcards="all"
         )
-        for written in (self.s3.data / _BUCKET).iterdir():
+        for written in (self.s3.data / _BUCKET).glob("[!.]*"):
             shutil.rmtree(written, ignore_errors=True)
         return RealEngines(self, name)
 
