@@ -16,6 +16,7 @@ from collectors.file_follow import FollowConfig
 from ops.data_dir import read_json, token
 from ops.role_context import RoleContext
 from ops.settings import Settings
+from ops.spools import spool_folder
 
 Status = Mapping[str, Mapping[str, int | float | str]]
 _FAILING: Final = "the bus does not take what is collected"
@@ -35,11 +36,6 @@ def agent_config(settings: Settings, context: RoleContext) -> AgentConfig:
         otlp_token=given.get_secret_value() if given else token(context.data_dir),
         spool=_spool(settings, spool_folder(context.data_dir, context.instance.name)),
     )
-
-
-def spool_folder(data_dir: Path, instance: str) -> Path:
-    """Of an agent, by the name of its slot: the first one's is the data directory's."""
-    return data_dir / "spool" if instance == "agent" else data_dir / instance / "spool"
 
 
 def _spool(settings: Settings, folder: Path) -> SpoolConfig | None:

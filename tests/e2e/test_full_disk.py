@@ -58,6 +58,12 @@ def fill(folder: Path) -> Path:
     return filler
 
 
+def archived(data_dir: Path, service: bytes) -> int:
+    """How many batches of a service the archive holds."""
+    found = read_archive(LocalObjects(data_dir / "archive"), Selection(contracts.LOGS_TOPIC))
+    return sum(each.record.header("hg.service") == service for each in found)
+
+
 def noise(n: int) -> list[str]:
     """Bodies that do not compress."""
     return [f"noise {n} {os.urandom(4000).hex()}" for _ in range(15)]
@@ -141,7 +147,6 @@ def test_full_disks_under_the_stores_and_the_agent_hold_up_only_what_needs_them(
     wait_for("the line", lambda: total(mounted, service="agent-full") == 1, SETTLE_S)
     query = 'max_over_time(e2e_value{job="stores-full", case="000"}[10m])'
     wait_for("the samples", lambda: [float(s["value"][1]) for s in vector(mounted, query)] == [expected - 15], SETTLE_S)
-    archived = read_archive(LocalObjects(mounted.data_dir / "archive"), Selection(contracts.LOGS_TOPIC))
-    assert sum(a.record.header("hg.service") == b"stores-full" for a in archived) == expected // 15
+    wait_for("the archive", lambda: archived(mounted.data_dir, b"stores-full") == expected // 15, SETTLE_S)
     assert ask(mounted, "/api/flow")["stores"]["tsdb"]["ready"]
     assert tracebacks(mounted.data_dir) == []

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from bus.sqlite import SqliteBus
 from heliograph import contracts
 from heliograph.message import Message
-from ops.agent_config import Status, StatusCollector, notes, role_pids, spool_folder, unready
+from ops.agent_config import Status, StatusCollector, notes, role_pids, unready
 from ops.data_dir import prepare, write_json
 from ops.flow_snapshot import KEPT_S, FlowSnapshot
 from ops.health import Health, HealthServer
@@ -82,11 +82,6 @@ def test_a_total_becomes_a_counter() -> None:
     [family] = StatusCollector(lambda: {"spool": {"spool_torn_bytes_total": 3}}).collect()
     assert family.type == "counter"
     assert [sample.name for sample in family.samples] == ["heliograph_agent_spool_torn_bytes_total"]
-
-
-def test_every_agent_of_a_data_directory_has_a_spool_of_its_own() -> None:
-    assert spool_folder(Path("D"), "agent") == Path("D/spool")
-    assert spool_folder(Path("D"), "agent-1") == Path("D/agent-1/spool")
 
 
 def test_the_agents_numbers_become_metrics() -> None:

@@ -9,7 +9,8 @@ HeliographError
 │   ├── UnavailableError   try again later; `retry_after_s` when the peer said so
 │   └── RefusedError       the peer will never take these bytes
 └── SpoolError             the disk's fault, or the limit's
-    ├── SpoolUnavailableError   the folder or the disk cannot be used, or another process has it
+    ├── SpoolUnavailableError   the folder or the disk cannot be used
+    │   └── SpoolTakenError     another process has it
     └── SpoolFullError     no room, and nothing left to drop
 """
 
@@ -69,7 +70,11 @@ class SpoolError(HeliographError):
 
 
 class SpoolUnavailableError(SpoolError):
-    """The folder or the disk cannot be used, or another process has it."""
+    """The folder or the disk cannot be used."""
+
+
+class SpoolTakenError(SpoolUnavailableError):
+    """Another process has it."""
 
 
 class SpoolFullError(SpoolError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .errors import SpoolUnavailableError
+from .errors import SpoolTakenError, SpoolUnavailableError
 from .spool_segment import HEADER, scan
 
 BAD: Final = ".bad"
@@ -47,7 +47,7 @@ def own(folder: Path) -> Owner:
     except OSError as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise SpoolUnavailableError(f"another process uses the spool {folder}: give this one its own") from error
+            raise SpoolTakenError(f"another process uses the spool {folder}: give this one its own") from error
         raise SpoolUnavailableError(f"the spool {folder} cannot be locked: {error}") from error
     return Owner(descriptor, os.getpid())
 
@@ -100,6 +100,16 @@ class SegmentFigures:
     torn_bytes: int
     bad_frames: int
     is_headed: bool
+
+    @property
+    def time_ms(self) -> int:
+        """When its first batch came; milliseconds since the epoch."""
+        return int(self.name.partition("-")[2].partition(".")[0])
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether there is more wrong than a torn end, or was when it was sent."""
+        return self.bad_frames > 0 or not self.is_headed or self.name.endswith(BAD)
 
 
 def figures_of(folder: Path) -> list[SegmentFigures]:
