@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bus.errors import BusConfigError, BusError, BusUnavailableError
+from bus.errors import OversizeError, UnknownTopicError
 from collectors.port import Appender
+from heliograph import contracts
 from heliograph.message import Message
 
 
@@ -16,9 +17,7 @@ def deliver(bus: Appender, messages: Sequence[Message]) -> list[Message]:
     """
     try:
         bus.produce(messages)
-    except (BusUnavailableError, BusConfigError):
-        raise
-    except BusError:  # one of them is at fault, and must not hold up the others
+    except (OversizeError, UnknownTopicError):  # one of them is at fault, and must not hold up the others
         return [message for message in messages if not _is_taken(bus, message)]
     return []
 
@@ -26,8 +25,15 @@ def deliver(bus: Appender, messages: Sequence[Message]) -> list[Message]:
 def _is_taken(bus: Appender, message: Message) -> bool:
     try:
         bus.produce([message])
-    except (BusUnavailableError, BusConfigError):
-        raise
-    except BusError:
+    except OversizeError:
+        return False
+    except UnknownTopicError:
+        if _is_of_ours(message):  # a bus without a topic of ours is not the batch's fault
+            raise
         return False
     return True
+
+
+def _is_of_ours(message: Message) -> bool:
+    topic = contracts.topics().get(message.topic)
+    return topic is not None and message.partition < topic.partitions

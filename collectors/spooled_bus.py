@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from bus.errors import BusUnavailableError, OversizeError
@@ -57,6 +58,8 @@ class SpooledBus:
         self._time_ns = time_ns
         self._changed = threading.Condition()
         self._has_work = False
+        self.is_open = False
+        """Whether the spool was there to be written to, so far."""
         self._is_away = False
         self._is_stopping = False
         self._failures = 0
@@ -92,13 +95,12 @@ class SpooledBus:
         self._patient.hurry()
 
     def close(self, timeout_s: float) -> None:
-        """Stop delivering and give the spool free; what it holds is for the next start. Idempotent."""
+        """Stop delivering; the thread gives the spool free at its end. What it holds is for the next start. Idempotent."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._spool.close()
 
     def status(self) -> dict[str, int | float | str]:
         """Figures of the spool; `note` is a sentence when the bus is away or the spool cannot be used. From any thread."""
@@ -116,6 +118,8 @@ class SpooledBus:
 
     def _keep(self, messages: Sequence[Message]) -> bool:
         """Whether the spool has them now."""
+        if not self.is_open:  # while a slow disk opens it, nobody waits for that
+            return False
         for message in messages:
             if message.size_bytes > MESSAGE_BYTES_MAX:  # said now, while whoever sent it can hear it
                 raise OversizeError(message.topic, message.size_bytes, MESSAGE_BYTES_MAX)
@@ -133,19 +137,21 @@ class SpooledBus:
         return True
 
     def _run(self) -> None:
-        while not self._is_stopping:
-            pause_s = self._turn()
-            with self._changed:
-                if pause_s is None:
-                    self._changed.wait_for(lambda: self._has_work or self._is_stopping)
-                else:
-                    self._changed.wait_for(lambda: self._is_stopping, pause_s)
+        with closing(self._spool):
+            while not self._is_stopping:
+                pause_s = self._turn()
+                with self._changed:
+                    if pause_s is None:
+                        self._changed.wait_for(lambda: self._has_work or self._is_stopping)
+                    else:
+                        self._changed.wait_for(lambda: self._is_stopping, pause_s)
 
     def _turn(self) -> float | None:
-        """Deliver a segment; how many seconds to wait then, or None: until there is something to deliver."""
+        """Deliver a segment; how many seconds to wait then, None: until there is something to deliver."""
         self._has_work = False  # before the look, so that what comes meanwhile is seen in the next turn
         try:
             self._spool.open()
+            self.is_open = True
             segment = self._spool.oldest()
         except SpoolError as error:
             if str(error) != self._trouble:
@@ -181,6 +187,8 @@ class SpooledBus:
         """How many seconds to wait before the next try."""
         if not self._failures:
             log.warning("the spool cannot be delivered now: %s: %s", type(error).__name__, error)
+        if not isinstance(error, BusUnavailableError):
+            self._trouble = f"the spool cannot be delivered: {error}"
         self._failures += 1
         if self._failures % _FAILURES_OF_ONE == 0:
             self._is_away = False  # it may be this segment alone that fails: the next batch tells

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from bus.errors import BusUnavailableError, OversizeError
+from bus.errors import BusUnavailableError, OversizeError, UnknownTopicError
 from bus.port import MESSAGE_BYTES_MAX
 from collectors.outbox import Outbox
 from collectors.patient_bus import PatientBus
 from collectors.port import Appender
 from collectors.spooled_bus import AWAY, SpooledBus
+from heliograph import spool, spool_folder
 from heliograph.message import Message
 from heliograph.spool import Spool
 from tests.client.batches import attempts, sequences
 from tests.collectors.batches import log_batch
-from tests.collectors.fake_bus import FakeBus, log_bodies
+from tests.collectors.fake_bus import FakeBus, log_bodies, unique
 from tests.collectors.waiting import wait_for
 
 MIB = 1024 * 1024
@@ -37,14 +39,6 @@ class Edge:
         )  # fmt: skip
         self.bus = SpooledBus(bus, self.spool, self.refused.extend, uniform=lambda: 0.01)
         self.bus.start()
-
-    def is_open(self) -> bool:
-        try:
-            self.spool.append([])
-            self.spool.oldest()
-        except Exception:
-            return False
-        return True
 
     def is_empty(self) -> bool:
         return self.bus.status()["spool_bytes"] == 0
@@ -77,7 +71,7 @@ def make(tmp_path: Path, bus: FakeBus) -> Iterator[Make]:
 
 
 def opened(edge: Edge) -> Edge:
-    assert wait_for(edge.is_open)
+    assert wait_for(lambda: edge.bus.is_open)
     return edge
 
 
@@ -195,6 +189,29 @@ def test_a_folder_that_cannot_be_used_is_as_no_spool(make: Make, bus: FakeBus, t
     assert log_bodies(bus.log) == ["a"]
 
 
+def test_a_folder_that_takes_long_to_open_holds_up_nobody(
+    make: Make, bus: FakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    own = spool_folder.own
+
+    def slow(folder: Path) -> spool_folder.Owner:
+        go_on.wait(60)
+        return own(folder)
+
+    monkeypatch.setattr(spool, "own", slow)
+    edge = make()
+    edge.bus.produce([log_batch("a")])
+    bus.down = True
+    with pytest.raises(BusUnavailableError, match="down"):
+        edge.bus.produce([log_batch("b")])
+    assert log_bodies(bus.log) == ["a"]
+    go_on.set()
+    opened(edge).bus.produce([log_batch("c")])
+    bus.down = False
+    assert wait_for(lambda: log_bodies(bus.log) == ["a", "c"])
+
+
 def test_a_folder_that_another_agent_uses_is_as_no_spool(make: Make, bus: FakeBus) -> None:
     opened(make())
     edge = make()
@@ -213,6 +230,28 @@ def test_what_the_bus_never_takes_is_named_and_the_rest_goes_on(make: Make, bus:
     assert wait_for(edge.is_empty)
     assert log_bodies(bus.log) == ["before", "after"]
     assert sequences(edge.refused) == sequences([bad])
+
+
+def test_a_bus_that_lost_a_topic_of_ours_is_no_fault_of_a_batch(make: Make) -> None:
+    class Bare(FakeBus):
+        is_bare = False
+
+        def produce(self, messages: Sequence[Message]) -> Sequence[int]:
+            if self.is_bare:
+                raise UnknownTopicError(messages[0].topic)
+            return super().produce(messages)
+
+    bus = Bare()
+    edge = opened(make(over=bus))
+    bus.down = True
+    edge.bus.produce([log_batch("a")])
+    bus.is_bare = True
+    assert wait_for(lambda: "cannot be delivered" in str(edge.bus.status()["note"]))
+    bus.is_bare = bus.down = False
+    assert wait_for(edge.is_empty)
+    assert log_bodies(bus.log) == ["a"]
+    assert not edge.refused
+    assert edge.bus.status()["note"] == ""
 
 
 def test_what_is_too_large_for_the_bus_is_said_while_it_is_away(make: Make, bus: FakeBus) -> None:
@@ -254,6 +293,35 @@ def test_the_outbox_closes_into_the_spool(make: Make, bus: FakeBus) -> None:
     bus.down = False
     make()
     assert wait_for(lambda: log_bodies(bus.log) == ["a"])
+
+
+@pytest.mark.parametrize("bytes_max", [60_000, MIB])
+def test_whatever_the_bus_does_each_acknowledged_batch_is_delivered_or_named(
+    make: Make, bus: FakeBus, bytes_max: int
+) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    acknowledged: set[int] = set()
+    dropped: list[Message] = []
+    for _ in range(6):
+        edge = opened(make(bytes_max=bytes_max))
+        outbox = Outbox(edge.bus, linger_s=0.0)
+        for _ in range(20):
+            bus.down = chance.random() < 0.6
+            bus.lose_answers = chance.randrange(2)
+            batches = [log_batch("x" * chance.randrange(2000)) for _ in range(chance.randint(1, 5))]
+            outbox.submit(batches).result(20)
+            acknowledged.update(sequences(batches))
+        edge.bus.hurry()
+        outbox.close()
+        edge.close()
+        dropped += edge.dropped
+    bus.down, bus.lose_answers = False, 0
+    last = make(bytes_max=bytes_max)
+    assert wait_for(lambda: last.bus.is_open and last.is_empty()), seed
+    delivered = unique(bus.log)
+    assert set(sequences(delivered)) | set(sequences(dropped)) == acknowledged, seed
+    assert not dropped or bytes_max < MIB, seed
 
 
 def test_a_call_without_an_answer_is_given_up_and_there_is_never_a_second_one() -> None:
