@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from heliograph.errors import SpoolTakenError
 from heliograph.message import Message
@@ -39,6 +39,7 @@ _DataDir = Annotated[
 _Config = Annotated[
     Path | None, typer.Option("--config", metavar="F", envvar="HELIOGRAPH_CONFIG", help="A YAML file of settings.")
 ]
+_SEGMENT: Final = Column("segment", no_wrap=True, min_width=30)
 _WELL: Final = ("", "torn end")
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as is done when the output is no terminal.")]
 
@@ -63,7 +64,7 @@ class Row:
 def ls(data_dir: _DataDir = None, config: _Config = None, as_json: _AsJson = False) -> None:
     """List the segments, oldest first."""
     rows = _rows(_settings(data_dir, config).data_dir)
-    table = Table("spool", "segment", "since", "bytes", "batches", "state")
+    table = Table("spool", _SEGMENT, "since", "bytes", "batches", "state")
     for row in rows:
         table.add_row(row.spool, row.segment, row.since, str(row.bytes), str(row.batches), row.state)
     _show(rows, table, as_json)
@@ -74,7 +75,7 @@ def check(data_dir: _DataDir = None, config: _Config = None, as_json: _AsJson = 
     """Read every batch and say what is damaged; exit 1 when something is. The end of a file may be torn by a crash: that is well."""
     rows = _rows(_settings(data_dir, config).data_dir)
     damaged = [row for row in rows if row.state not in _WELL]
-    table = Table("", "spool", "segment", "batches", "torn bytes", "bad places", "state")
+    table = Table("", "spool", _SEGMENT, "batches", "torn bytes", "bad places", "state")
     for row in rows:
         mark = "[red]✗[/]" if row in damaged else "[green]✓[/]"
         torn, bad = str(row.torn_bytes), str(row.bad_frames)
@@ -119,7 +120,7 @@ def _rows(data_dir: Path) -> list[Row]:
 
 
 def _row(spool: str, figures: SegmentFigures) -> Row:
-    since = datetime.fromtimestamp(figures.time_ms / 1000, UTC).isoformat(" ", "seconds")
+    since = datetime.fromtimestamp(figures.time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Row(
         spool, figures.name, since, figures.bytes, figures.batches, figures.torn_bytes, figures.bad_frames,
         _state(figures),
