@@ -39,7 +39,6 @@ _DataDir = Annotated[
 _Config = Annotated[
     Path | None, typer.Option("--config", metavar="F", envvar="HELIOGRAPH_CONFIG", help="A YAML file of settings.")
 ]
-_SEGMENT: Final = Column("segment", no_wrap=True, min_width=30)
 _WELL: Final = ("", "torn end")
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as is done when the output is no terminal.")]
 
@@ -64,7 +63,7 @@ class Row:
 def ls(data_dir: _DataDir = None, config: _Config = None, as_json: _AsJson = False) -> None:
     """List the segments, oldest first."""
     rows = _rows(_settings(data_dir, config).data_dir)
-    table = Table("spool", _SEGMENT, "since", "bytes", "batches", "state")
+    table = Table("spool", _segment_column(), "since", "bytes", "batches", "state")
     for row in rows:
         table.add_row(row.spool, row.segment, row.since, str(row.bytes), str(row.batches), row.state)
     _show(rows, table, as_json)
@@ -75,7 +74,7 @@ def check(data_dir: _DataDir = None, config: _Config = None, as_json: _AsJson = 
     """Read every batch and say what is damaged; exit 1 when something is. The end of a file may be torn by a crash: that is well."""
     rows = _rows(_settings(data_dir, config).data_dir)
     damaged = [row for row in rows if row.state not in _WELL]
-    table = Table("", "spool", _SEGMENT, "batches", "torn bytes", "bad places", "state")
+    table = Table("", "spool", _segment_column(), "batches", "torn bytes", "bad places", "state")
     for row in rows:
         mark = "[red]✗[/]" if row in damaged else "[green]✓[/]"
         torn, bad = str(row.torn_bytes), str(row.bad_frames)
@@ -133,6 +132,10 @@ def _state(figures: SegmentFigures) -> str:
     if figures.is_damaged:
         return "damaged"
     return "torn end" if figures.torn_bytes else ""
+
+
+def _segment_column() -> Column:
+    return Column("segment", no_wrap=True, min_width=30)  # the whole name, to be found in the folder
 
 
 def _show(rows: Sequence[Row], table: Table, as_json: bool) -> None:
