@@ -63,7 +63,9 @@ class Row:
 def ls(data_dir: _DataDir = None, config: _Config = None, as_json: _AsJson = False) -> None:
     """List the segments, oldest first."""
     rows = _rows(_settings(data_dir, config).data_dir)
-    table = Table("spool", _segment_column(), "since", "bytes", "batches", "state")
+    table = Table(
+        "spool", _segment_column(), Column("since", min_width=10), "bytes", "batches", "state", pad_edge=False
+    )
     for row in rows:
         table.add_row(row.spool, row.segment, row.since, str(row.bytes), str(row.batches), row.state)
     _show(rows, table, as_json)
@@ -119,7 +121,7 @@ def _rows(data_dir: Path) -> list[Row]:
 
 
 def _row(spool: str, figures: SegmentFigures) -> Row:
-    since = datetime.fromtimestamp(figures.time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = datetime.fromtimestamp(figures.time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return Row(
         spool, figures.name, since, figures.bytes, figures.batches, figures.torn_bytes, figures.bad_frames,
         _state(figures),
