@@ -1,4 +1,4 @@
-"""The agent: sources in threads of one process, one outbox, one bus."""
+"""The agent: sources in threads of one process, one outbox, one bus, and a spool for when that is away."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from collectors.outbox import Outbox
 from collectors.port import Source
 from collectors.receiver_source import ReceiverSource
 from collectors.runner import Runner
+from collectors.spooled_bus import SpooledBus
 from heliograph import contracts
 from heliograph.identity import ProducerIdentity
+from heliograph.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,19 @@ _SILENCE_MAX_S = 30.0
 _REGISTER_EVERY_S = 5.0
 _STOP_S = 5.0
 _SOURCES_STOP_S = 4.0
+_SPOOL_STOP_S = 1.0
+_FACTS_BYTES_MAX = (
+    16 * 1024 * 1024
+)  # a segment of the spool is 4 MiB, and facts of the smallest batches are as large as these
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolConfig:
+    """Where batches wait while the bus is away."""
+
+    folder: Path
+    """Made when missing, for one agent alone."""
+    bytes_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +64,7 @@ class AgentConfig:
     otlp_token: str | None = field(default=None, repr=False)
     """Asked for when `otlp_host` is not loopback."""
     outbox_bytes_max: int = 64 * 1024 * 1024
+    spool: SpoolConfig | None = None
 
 
 class Agent:
@@ -73,8 +89,9 @@ class Agent:
         self._time_ns = time_ns
         self._mint = ProducerIdentity().mint
         self._on_ready: Callable[[int], None] = lambda port: None
-        self._outbox = Outbox(bus, bytes_max=config.outbox_bytes_max, clock=clock)
-        self._drops = Drops(self._outbox, self._mint, time_ns)
+        self._spooled = self._make_spooled(config.spool, bus) if config.spool else None
+        self._outbox = Outbox(self._spooled or bus, bytes_max=config.outbox_bytes_max, clock=clock)
+        self._drops = Drops(self._outbox, self._mint, time_ns, _FACTS_BYTES_MAX)
         self._runners: list[Runner] = []
         try:
             self._sources = self._make_sources(pids)
@@ -86,6 +103,8 @@ class Agent:
         """Collect until `stop`, then drain within 5 s. Calls `beat` while every source is well, and `on_ready` with the receiver's
         port each time it has begun to listen, from another thread. Call it once."""
         self._on_ready = on_ready
+        if self._spooled is not None:
+            self._spooled.start()
         self._runners = [Runner(source, stop, self._clock) for source in self._sources]
         for runner in self._runners:
             runner.start()
@@ -99,14 +118,25 @@ class Agent:
         self._drain(beat)
 
     def status(self) -> dict[str, dict[str, int | float | str]]:
-        """Counters and gauges by source; `outbox` among them. From any thread."""
+        """Counters and gauges by source; `outbox` and, where there is one, `spool` among them. From any thread."""
         outbox: dict[str, int | float | str] = {
             "bytes_held": self._outbox.bytes_held,
             "is_failing": int(self._outbox.is_failing),
             "dropped_batches": self._drops.dropped,
             "forgotten_facts": self._drops.forgotten,
         }
-        return {**{runner.source.name: runner.status() for runner in self._runners}, "outbox": outbox}
+        spool = {} if self._spooled is None else {"spool": self._spooled.status()}
+        return {**{runner.source.name: runner.status() for runner in self._runners}, "outbox": outbox, **spool}
+
+    def _make_spooled(self, config: SpoolConfig, bus: Bus) -> SpooledBus:
+        # The facts go through the outbox, which is made after this: so they are looked up when there is one to tell.
+        spool = Spool(
+            config.folder,
+            bytes_max=config.bytes_max,
+            dropped=lambda messages, reason: self._drops.gave_way(messages, reason),
+            time_ns=self._time_ns,
+        )
+        return SpooledBus(bus, spool, lambda messages: self._drops.note(messages, "refused"), time_ns=self._time_ns)
 
     def _make_sources(self, pids: Callable[[], Mapping[str, int]]) -> list[Source]:
         config = self._config
@@ -173,7 +203,11 @@ class Agent:
                 log.warning("source %s did not stop in time", runner.source.name)
         self._drops.flush()
         beat()
+        if self._spooled is not None:
+            self._spooled.hurry()
         self._outbox.close(max(0.5, ends_at - self._clock()))
+        if self._spooled is not None:
+            self._spooled.close(_SPOOL_STOP_S)
         lost = self._drops.waiting + self._drops.forgotten
         if lost:
             log.warning("%d batches were dropped and the ledger could not be told, because the bus was away", lost)

@@ -1,4 +1,4 @@
-"""What the receiver takes: from a body to "the bus has it", with a memory for bodies that come again."""
+"""What the receiver takes: from a body to "the bus or the spool has it", with a memory for bodies that come again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Intake:
         self.counts = dict.fromkeys(("requests", "duplicates", "items_refused", "batches", "unavailable"), 0)
 
     async def otlp(self, signal: Signal, body: bytes, encoding: Encoding) -> Taken:
-        """On the bus when it returns. A body that was taken within ten minutes is not produced again.
+        """Durable when it returns. A body that was taken within ten minutes is not produced again.
 
         Raises RequestError(400), BusyError(503).
         """
@@ -159,7 +159,7 @@ class Intake:
         try:
             await asyncio.to_thread(self._digests.remember, digest)
         except DigestsError as error:
-            # It is on the bus: a refusal now would make a duplicate for certain, a 200 only if it is lost.
+            # It is durable: a refusal now would make a duplicate for certain, a 200 only if it is lost.
             log.warning("a retry may be taken twice: %s", error)
 
     async def in_worker(self, work: Callable[[], R]) -> R:

@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from bus.errors import BusUnavailableError
-from bus.port import Bus
 from collectors.errors import OutboxClosedError, OutboxFullError
+from collectors.port import Appender
 from heliograph.message import Message
 
 _BACKOFF_MIN_S = 0.05
@@ -36,7 +36,7 @@ class Outbox:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: Appender,
         *,
         bytes_max: int = 64 * 1024 * 1024,
         linger_s: float = 0.02,

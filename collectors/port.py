@@ -1,10 +1,12 @@
-"""The source port: whatever the agent collects from."""
+"""The agent's ports: what it collects from, and what takes the batches."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from heliograph.message import Message
 
 
 class Source(Protocol):
@@ -27,4 +29,12 @@ class Source(Protocol):
 
     def status(self) -> dict[str, int | float | str]:
         """Counters and gauges by name, for people and for /metrics. From any thread, at any time; never blocks."""
+        ...
+
+
+class Appender(Protocol):
+    """What a bus does for an outbox."""
+
+    def produce(self, messages: Sequence[Message]) -> object:
+        """All or none, in order; durable on return. Raises BusError: when it is BusUnavailableError, any of them may be there."""
         ...

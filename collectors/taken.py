@@ -1,4 +1,4 @@
-"""What became of a request: on the bus, with what was refused of it."""
+"""What became of a request: on the bus or in the spool, with what was refused of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from heliograph.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A request that is on the bus."""
+    """A request that is durable."""
 
     messages: tuple[Message, ...]
     items_refused: int = 0

@@ -125,6 +125,15 @@ def grafana(context: typer.Context) -> None:
     grafana_app(context.args, prog_name="heliograph grafana")
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def spool(context: typer.Context) -> None:
+    """Look at what the agents keep while the bus is away, and send it."""
+    # A group of commands of its own, passed on to whole, because importing it takes longer than our --help may.
+    from ops.spool_command import app as spool_app
+
+    spool_app(context.args, prog_name="heliograph spool")
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ops.errors import AlreadyRunningError, DataDirError
 
-FOLDERS: Final = ("bus", "search", "archive", "tsdb", "spool", "agent", "run", "logs", "instances")
+FOLDERS: Final = ("bus", "search", "archive", "tsdb", "agent", "run", "logs", "instances")
 _PRIVATE: Final = 0o600
 _TOKEN_BYTES: Final = 32
 _FILE_BYTES_MAX: Final = 1024 * 1024

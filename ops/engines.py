@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from ops.engine_clients import cassandra, confluent, elasticsearch, kafka, s3
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from archive.port import ObjectStore
     from bus.port import Bus
     from bus.registry import Registry
@@ -26,21 +28,26 @@ _CHECK_S: Final = 15.0
 
 
 def open_bus(settings: Settings, context: RoleContext) -> Bus:
-    """The bus, with every topic there. Raises BusError."""
+    """The bus of a role, with every topic there. Raises BusError."""
+    return open_bus_of(settings, context.data_dir, context.name)
+
+
+def open_bus_of(settings: Settings, data_dir: Path, client_id: str) -> Bus:
+    """The bus, with every topic there, for `client_id`, as Kafka's own logs name it. Raises BusError."""
     from heliograph import contracts
 
     topics = {topic.name: topic.partitions for topic in contracts.topics().values()}
     if settings.bus.engine == "kafka":
         from bus.kafka import KafkaBus
 
-        cluster = KafkaBus(kafka(settings, context.name))
+        cluster = KafkaBus(kafka(settings, client_id))
         cluster.check()
         cluster.create_topics(topics)
         return cluster
     from bus.sqlite import SqliteBus
 
     bus = SqliteBus(
-        context.data_dir / "bus" / "bus.db",
+        data_dir / "bus" / "bus.db",
         session_timeout_s=settings.bus.session_timeout,
         file_bytes_max=settings.bus.file_bytes_max,
     )

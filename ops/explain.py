@@ -21,7 +21,7 @@ _CONFIG_ERRORS: Final = frozenset(
 )
 _OUTSIDE_ERRORS: Final = frozenset(
     {"BusUnavailableError", "RegistryUnavailableError", "SearchUnavailableError", "ArchiveUnavailableError",
-     "StoreUnavailableError", "TsdbUnavailableError"}
+     "StoreUnavailableError", "TsdbUnavailableError", "SpoolUnavailableError"}
 )  # fmt: skip
 _OUR_PACKAGES: Final = frozenset(
     {"alerts", "archive", "bus", "collectors", "heliograph", "query", "routers", "search", "sinks", "tsdb"}

@@ -30,6 +30,7 @@ class Health:
         self._beat_s = clock_s()
         self._has_begun = False
         self._reasons: Mapping[str, str] = _STARTING
+        self._notes: Mapping[str, str] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         ready = Gauge("heliograph_ready", "1 when the role can do its work", registry=self.registry)
@@ -44,6 +45,10 @@ class Health:
         """Why the role cannot do its work, by part; empty when it can."""
         self._reasons = dict(reasons)
 
+    def set_notes(self, notes: Mapping[str, str]) -> None:
+        """What is worth knowing by part although the role does its work."""
+        self._notes = dict(notes)
+
     def beat_age_s(self) -> float:
         """Seconds since the last beat."""
         return self._clock_s() - self._beat_s
@@ -57,7 +62,8 @@ class Health:
     def readyz(self) -> tuple[int, bytes]:
         """Status and JSON body."""
         reasons = self._reasons
-        return (503 if reasons else 200), _json({"ready": not reasons, "reasons": dict(reasons)})
+        said = {"ready": not reasons, "reasons": dict(reasons), "notes": dict(self._notes)}
+        return (503 if reasons else 200), _json(said)
 
 
 class HealthServer:

@@ -27,6 +27,8 @@ class RoleContext:
     """To be called by the main loop at least every second: a role whose beat is 10 s old is killed and started again."""
     set_ready: Callable[[Mapping[str, str]], None]
     """Reasons why the role cannot do its work, by part; empty when it can."""
+    set_notes: Callable[[Mapping[str, str]], None]
+    """What is worth knowing by part although the role does its work."""
     serves: Callable[[str, str], None]
     """(`http` or `otlp_http`, URL): what others may find in endpoints.json."""
     metrics: CollectorRegistry

@@ -67,7 +67,7 @@ def run_role(
     on_signals((signal.SIGTERM, signal.SIGINT), lambda _: stop.set())
     threading.Thread(target=_end_in_time, args=(stop,), name="deadline", daemon=True).start()
     context = RoleContext(
-        name, instance, data_dir, stop, health.beat, health.set_ready, card.serves, health.registry, log,
+        name, instance, data_dir, stop, health.beat, health.set_ready, health.set_notes, card.serves, health.registry, log,
     )  # fmt: skip
     try:
         card.write()

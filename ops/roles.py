@@ -17,7 +17,7 @@ def run_agent(settings: Settings, context: RoleContext) -> int:
     """Collects on this machine and receives from its programs."""
     from bus.sqlite import SqliteBus
     from collectors.agent import Agent
-    from ops.agent_config import StatusCollector, agent_config, role_pids, unready
+    from ops.agent_config import StatusCollector, agent_config, notes, role_pids, unready
     from ops.bus_retention import start_trimming
     from ops.engines import open_bus, open_registry
     from ops.ports import url_of
@@ -33,7 +33,9 @@ def run_agent(settings: Settings, context: RoleContext) -> int:
 
     def beat() -> None:
         context.beat()
-        context.set_ready(unready(agent.status(), bool(is_listening)))
+        status = agent.status()
+        context.set_ready(unready(status, bool(is_listening)))
+        context.set_notes(notes(status))
 
     context.metrics.register(StatusCollector(agent.status))
     if isinstance(bus, SqliteBus):

@@ -27,12 +27,18 @@ def _bytes(value: Any) -> int:
     return size_bytes(value)
 
 
+def _bytes_or_zero(value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _bytes(value)
+
+
 Duration = Annotated[
     float, BeforeValidator(_seconds), AfterValidator(_positive), PlainSerializer(duration_text, return_type=str)
 ]
 """Seconds; written as `15s`."""
 Size = Annotated[int, BeforeValidator(_bytes), AfterValidator(_positive), PlainSerializer(size_text, return_type=str)]
 """Bytes; written as `10MiB`."""
+SizeOrZero = Annotated[int, BeforeValidator(_bytes_or_zero), PlainSerializer(size_text, return_type=str)]
+"""Bytes, or 0 for none of it."""
 Port = Annotated[int, Field(strict=True, ge=0, le=65_535)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 

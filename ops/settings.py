@@ -14,7 +14,7 @@ from ops.engine_settings import (
     KafkaSettings,
     S3Settings,
 )
-from ops.setting_types import Duration, Port, Section, Size
+from ops.setting_types import Duration, Port, Section, Size, SizeOrZero
 
 
 def _globs(value: Any) -> Any:
@@ -51,10 +51,18 @@ class FollowSettings(Section):
     """service.name of its records; without one, the file's stem."""
 
 
+class SpoolSettings(Section):
+    """Where the agent keeps batches while the bus is away."""
+
+    bytes_max: SizeOrZero = 1024**3
+    """On disk; over it the oldest batches are dropped. 0: no spool, and what is sent meanwhile is refused."""
+
+
 class AgentSettings(Section):
     """What the agent gathers on this machine."""
 
     host_interval: Duration = 15.0
+    spool: SpoolSettings = SpoolSettings()
     follow: Annotated[tuple[FollowSettings, ...], BeforeValidator(_globs)] = ()
 
 

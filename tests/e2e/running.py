@@ -52,6 +52,15 @@ def await_ready(platform: Platform) -> None:
 
 def readyz(platform: Platform, role: str) -> Mapping[str, str] | None:
     """Why a role cannot do its work, by part; None when it does not answer."""
+    return _readyz(platform, role, "reasons")
+
+
+def notes(platform: Platform, role: str) -> Mapping[str, str] | None:
+    """What a role says besides, by part; None when it does not answer."""
+    return _readyz(platform, role, "notes")
+
+
+def _readyz(platform: Platform, role: str, key: str) -> Mapping[str, str] | None:
     health = platform.endpoints().get("roles", {}).get(role, {}).get("health")
     if not health:
         return None
@@ -63,9 +72,9 @@ def readyz(platform: Platform, role: str) -> Mapping[str, str] | None:
             body = refused.read()
     except OSError:
         return None
-    reasons = json.loads(body)["reasons"]
-    assert isinstance(reasons, dict)
-    return reasons
+    said = json.loads(body)[key]
+    assert isinstance(said, dict)
+    return said
 
 
 def tracebacks(data_dir: Path) -> list[str]:

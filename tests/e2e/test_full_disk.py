@@ -14,11 +14,11 @@ from archive.local import LocalObjects
 from archive.reader import Selection, read_archive
 from heliograph import contracts
 from tests.e2e import inputs
-from tests.e2e.running import ask, await_ready, readyz, running, send, total, tracebacks, vector
+from tests.e2e.running import ask, await_ready, notes, readyz, running, send, total, tracebacks, vector
 from tests.oracle.platform_under_test import Platform, wait_for
 
-FOLDERS = ("bus", "search", "archive", "tsdb", "agent")
-SIZE_MIB = 24
+SIZES_MIB = {"bus": 24, "search": 24, "archive": 24, "tsdb": 24, "agent": 24, "spool": 96}
+"""The spool leaves 64 MiB to others."""
 BLOCK_BYTES = 256 * 1024
 RECORDS_MAX = 15 * 30  # the bus has little room too
 SAID_S = 40.0
@@ -28,12 +28,12 @@ SETTLE_S = 60.0
 @pytest.fixture(scope="module")
 def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     root = tmp_path_factory.mktemp("disk")
-    folders = [root / "data" / name for name in FOLDERS]
+    folders = {root / "data" / name: size for name, size in SIZES_MIB.items()}
     done: list[Path] = []
     try:
-        for folder in folders:
+        for folder, size_mib in folders.items():
             folder.mkdir(parents=True)
-            command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(folder)]
+            command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
             if subprocess.run(command, capture_output=True, check=False).returncode:
                 pytest.skip("a small tmpfs cannot be mounted here")
             done.append(folder)
@@ -58,14 +58,38 @@ def fill(folder: Path) -> Path:
     return filler
 
 
+def archived(data_dir: Path, service: bytes) -> int:
+    """How many batches of a service the archive holds."""
+    found = read_archive(LocalObjects(data_dir / "archive"), Selection(contracts.LOGS_TOPIC))
+    return sum(each.record.header("hg.service") == service for each in found)
+
+
 def noise(n: int) -> list[str]:
     """Bodies that do not compress."""
     return [f"noise {n} {os.urandom(4000).hex()}" for _ in range(15)]
 
 
-def test_a_full_disk_under_the_bus_is_answered_with_503(mounted: Platform) -> None:
-    assert send(mounted, inputs.samples("bus-room", {"a": 1.0}))[0] == 200
+def test_a_full_disk_under_the_bus_is_what_the_spool_is_for(mounted: Platform) -> None:
     filler = fill(mounted.data_dir / "bus")
+    acknowledged = 0
+
+    def is_spooling() -> bool:
+        nonlocal acknowledged
+        batch = noise(acknowledged)
+        assert send(mounted, inputs.logs("bus-spooled", batch))[0] == 200
+        acknowledged += len(batch)
+        return "kept in the spool" in (notes(mounted, "agent") or {}).get("spool", "")
+
+    wait_for("the agent spools, and is ready", is_spooling, SAID_S)
+    assert send(mounted, inputs.logs("bus-spooled", ["one more"]))[0] == 200
+    filler.unlink()
+    wait_for("every record", lambda: total(mounted, service="bus-spooled") == acknowledged + 1, SETTLE_S)
+    assert notes(mounted, "agent") == {}
+
+
+def test_full_disks_under_bus_and_spool_are_answered_with_503(mounted: Platform) -> None:
+    assert send(mounted, inputs.samples("bus-room", {"a": 1.0}))[0] == 200
+    fillers = [fill(mounted.data_dir / "spool"), fill(mounted.data_dir / "bus")]
     acknowledged = 0
     refusal = ""
     end = time.monotonic() + SAID_S
@@ -80,7 +104,8 @@ def test_a_full_disk_under_the_bus_is_answered_with_503(mounted: Platform) -> No
             refusal = answer
     assert "the bus does not take it now: send again later" in refusal
     assert "outbox" in (readyz(mounted, "agent") or {})
-    filler.unlink()
+    for filler in fillers:
+        filler.unlink()
     await_ready(mounted)
     wait_for("a batch is taken", lambda: send(mounted, inputs.logs("bus-room", ["room"]))[0] == 200, SETTLE_S)
     wait_for("it is found", lambda: total(mounted, service="bus-room") >= 1, SETTLE_S)
@@ -122,7 +147,6 @@ def test_full_disks_under_the_stores_and_the_agent_hold_up_only_what_needs_them(
     wait_for("the line", lambda: total(mounted, service="agent-full") == 1, SETTLE_S)
     query = 'max_over_time(e2e_value{job="stores-full", case="000"}[10m])'
     wait_for("the samples", lambda: [float(s["value"][1]) for s in vector(mounted, query)] == [expected - 15], SETTLE_S)
-    archived = read_archive(LocalObjects(mounted.data_dir / "archive"), Selection(contracts.LOGS_TOPIC))
-    assert sum(a.record.header("hg.service") == b"stores-full" for a in archived) == expected // 15
+    wait_for("the archive", lambda: archived(mounted.data_dir, b"stores-full") == expected // 15, SETTLE_S)
     assert ask(mounted, "/api/flow")["stores"]["tsdb"]["ready"]
     assert tracebacks(mounted.data_dir) == []

@@ -32,7 +32,7 @@ def heliograph(
 def test_help_lists_the_commands_and_hides_the_inner_one() -> None:
     done = heliograph("--help")
     assert done.returncode == 0
-    for command in ("up", "login", "schemas", "config", "version"):
+    for command in ("up", "login", "schemas", "spool", "config", "version"):
         assert f"\n  {command} " in done.stdout
     assert "\n  role " not in done.stdout
 

@@ -34,6 +34,11 @@ def test_a_new_directory_is_ours_alone(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "archive").is_dir()
 
 
+def test_a_spool_in_the_way_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("no folder")
+    directory.prepare(tmp_path)
+
+
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     directory.prepare(tmp_path)
     (tmp_path / "search").rmdir()

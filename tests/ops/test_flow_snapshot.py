@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from bus.sqlite import SqliteBus
 from heliograph import contracts
 from heliograph.message import Message
-from ops.agent_config import Status, StatusCollector, role_pids, unready
+from ops.agent_config import Status, StatusCollector, notes, role_pids, unready
 from ops.data_dir import prepare, write_json
 from ops.flow_snapshot import KEPT_S, FlowSnapshot
 from ops.health import Health, HealthServer
@@ -70,6 +70,18 @@ def test_the_agent_is_ready_once_it_listens_and_the_bus_takes(tmp_path: Path) ->
     assert unready(well, is_listening=False) == {"receiver": "does not listen yet"}
     assert unready({"receiver": {"last_error": "port in use"}}, is_listening=False) == {"receiver": "port in use"}
     assert "bus" in unready({"outbox": {"is_failing": 1}}, is_listening=True)["outbox"]
+
+
+def test_a_spooling_agent_is_ready_and_says_so() -> None:
+    status: Status = {"spool": {"note": "the bus is away", "spool_bytes": 3}, "receiver": {"lines": 1}}
+    assert (unready(status, is_listening=True), notes(status)) == ({}, {"spool": "the bus is away"})
+    assert notes({"spool": {"note": ""}}) == {}
+
+
+def test_a_total_becomes_a_counter() -> None:
+    [family] = StatusCollector(lambda: {"spool": {"spool_torn_bytes_total": 3}}).collect()
+    assert family.type == "counter"
+    assert [sample.name for sample in family.samples] == ["heliograph_agent_spool_torn_bytes_total"]
 
 
 def test_the_agents_numbers_become_metrics() -> None:

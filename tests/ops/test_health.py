@@ -80,6 +80,13 @@ def test_a_role_is_not_ready_until_it_says_so_and_says_why(server: HealthServer,
     assert (status, json.loads(body)["reasons"]) == (503, {"store": "the disk is full"})
 
 
+def test_what_is_worth_knowing_is_said_and_the_role_stays_ready(server: HealthServer, health: Health) -> None:
+    health.set_ready({})
+    health.set_notes({"spool": "the bus is away"})
+    status, body = get(server, "/readyz")
+    assert (status, json.loads(body)["notes"]) == (200, {"spool": "the bus is away"})
+
+
 def test_metrics_need_the_token(server: HealthServer, health: Health) -> None:
     Counter("things", "Things.", registry=health.registry).inc(3)
     assert get(server, "/metrics")[0] == 401

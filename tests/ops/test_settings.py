@@ -167,6 +167,16 @@ def test_settings_survive_the_way_to_a_role(tmp_path: Path) -> None:
     assert Settings.model_validate(revealed(settings)) == settings
 
 
+@pytest.mark.parametrize(("said", "bytes_max"), [("0", 0), ("0B", 0), ("10MiB", 10 * 1024**2)])
+def test_a_spool_has_a_size_or_there_is_none(tmp_path: Path, said: str, bytes_max: int) -> None:
+    settings = load(write(tmp_path, f"agent: {{spool: {{bytes_max: {said}}}}}"), {}, {})
+    assert settings.agent.spool.bytes_max == bytes_max
+    assert Settings.model_validate(revealed(settings)) == settings
+    assert problems(tmp_path, "agent: {spool: {bytes_max: 10}}") == [
+        "heliograph.yaml:1: agent.spool.bytes_max: a size with its unit such as 10MiB is expected"
+    ]
+
+
 def test_the_data_directory_may_come_from_its_variable() -> None:
     assert load(None, {"HELIOGRAPH_DATA_DIR": "/d"}, {}).data_dir == Path("/d")
     assert load(None, {"HELIOGRAPH_DATA_DIR": "/d"}, {"data_dir": "/e"}).data_dir == Path("/e")

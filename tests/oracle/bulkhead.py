@@ -22,7 +22,7 @@ from routers.router import BYTES_BUDGET
 from . import verdict
 from .engines import Engines
 from .platform_under_test import Platform, wait_for
-from .run import SETTLE_DEADLINE_S, START_DEADLINE_S, await_committed
+from .run import SETTLE_DEADLINE_S, START_DEADLINE_S, await_committed, await_unspooled
 from .senders import Noted, post_load, send_batches, started
 from .verdict import Verdict
 
@@ -93,6 +93,7 @@ def bulkhead(
         stop.set()
         for sender in senders:
             sender.join(START_DEADLINE_S)
+        await_unspooled(platform.data_dir, SETTLE_DEADLINE_S)
         bus = engines.bus()
         try:
             await_committed(bus, SETTLE_DEADLINE_S * 2)

@@ -10,7 +10,7 @@ from . import verdict
 from .engines import Engines
 from .platform_under_test import free_port, wait_for
 from .roles_alone import RolesAlone
-from .run import SETTLE_DEADLINE_S, START_DEADLINE_S, await_committed
+from .run import SETTLE_DEADLINE_S, START_DEADLINE_S, await_committed, await_unspooled
 from .senders import Noted, send_batches, started
 from .verdict import Verdict
 
@@ -49,6 +49,7 @@ def roll(
             roles.await_answer(name)
         stop.set()
         sender.join(START_DEADLINE_S)
+        await_unspooled(roles.data_dir("agent"), SETTLE_DEADLINE_S)
         bus = engines.bus()
         try:
             await_committed(bus, SETTLE_DEADLINE_S)

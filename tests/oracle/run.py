@@ -157,17 +157,27 @@ def _any_log(platform: Platform, text: str) -> bool:
 
 
 def _settle(platform: Platform, engines: Engines, logs: Path) -> None:
-    """Wait until every line of the files is on the bus and every router has committed to its end."""
+    """Wait until every line of the files is on the bus, no spool holds anything, and every router has committed to the bus' end."""
     lines = [path.read_bytes().splitlines()[-1].decode() for path in logs.iterdir() if path.stat().st_size]
     for line in lines:
         phrase = quote(f'"oracle {line.split(" ")[1]}"')
         found = functools.partial(_any_log, platform, phrase)
         wait_for(f"the last line of a followed file is found: {line[:60]}", found, SETTLE_DEADLINE_S)
+    await_unspooled(platform.data_dir, SETTLE_DEADLINE_S)
     bus = engines.bus()
     try:
         await_committed(bus, SETTLE_DEADLINE_S)
     finally:
         bus.close()
+
+
+def await_unspooled(data_dir: Path, deadline_s: float) -> None:
+    """What the agents of a data directory acknowledged while the bus was away is on the bus."""
+
+    def is_empty() -> bool:
+        return not any(any(data_dir.glob(pattern)) for pattern in ("spool/*.seg", "*/spool/*.seg"))
+
+    wait_for("nothing waits in a spool", is_empty, deadline_s)
 
 
 def await_committed(bus: Bus, deadline_s: float) -> None:
