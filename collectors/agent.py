@@ -33,9 +33,8 @@ _REGISTER_EVERY_S = 5.0
 _STOP_S = 5.0
 _SOURCES_STOP_S = 4.0
 _SPOOL_STOP_S = 1.0
-_FACTS_BYTES_MAX = (
-    16 * 1024 * 1024
-)  # a segment of the spool is 4 MiB, and facts of the smallest batches are as large as these
+_FACTS_BYTES_MAX = 16 * 1024 * 1024
+"""A segment of the spool is 4 MiB, and facts of the smallest batches are as large as these."""
 
 
 @dataclass(frozen=True, slots=True)
