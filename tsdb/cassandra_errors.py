@@ -27,12 +27,18 @@ from .errors import StoreUnavailableError, TsdbConfigError
 
 FAULTS: Final = (DriverException, NoHostAvailable, ConnectionException, ErrorMessage, OSError)
 """Everything that the driver raises."""
-TOO_FEW_REPLICAS: Final = (Unavailable, ReadTimeout, ReadFailure)
-"""A read that fewer replicas could still answer."""
+_TOO_FEW_REPLICAS: Final = (Unavailable, ReadTimeout, ReadFailure)
 UNDECIDED: Final = (WriteTimeout, WriteFailure, OperationTimedOut, ConnectionException, NoHostAvailable)
 """A change that may have happened or not."""
 _SAID_BYTES_MAX: Final = 300
 _VERIFICATION: Final = re.compile(r"certificate verify failed: (.*?)(?: \(_ssl|$)")
+
+
+def too_few_replicas(error: BaseException) -> bool:
+    """Of a read: whether fewer replicas could still answer. Where every node was tried, what each of them said counts."""
+    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict):
+        return any(isinstance(each, _TOO_FEW_REPLICAS) for each in error.errors.values())
+    return isinstance(error, _TOO_FEW_REPLICAS)
 
 
 def unavailable(error: BaseException, doing: str) -> StoreUnavailableError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -17,7 +17,7 @@ from .port import WINDOWS_PER_DAY, DayFlush, FlushRecord, L0Row, Source, Stored
 _KEY: Final = "space = ? AND tenant = ? AND window = ? AND slot = ? AND bucket = ?"
 _PUT: Final = "INSERT INTO l0 (space, tenant, window, slot, bucket, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ROWS: Final = f"SELECT log_id, ranges, writer, data FROM l0 WHERE {_KEY}"
-_IS_THERE: Final = f"SELECT log_id FROM l0 WHERE {_KEY} AND log_id = ? AND ranges = ? AND writer = ?"
+_STORED: Final = f"SELECT data FROM l0 WHERE {_KEY} AND log_id = ? AND ranges = ? AND writer = ?"
 _PUT_FLUSH: Final = "INSERT INTO flushes (space, day, slot, log_id, ranges, writer, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _FLUSHES: Final = "SELECT log_id, ranges, writer, data FROM flushes WHERE space = ? AND day = ? AND slot = ?"
 _OVERHEAD_BYTES: Final = 4096
@@ -45,19 +45,27 @@ class Rows:
                 raise RowTooLargeError(f"a row of bucket {row.bucket}", len(row.block), bytes_max)
 
     def put(self, flush: DayFlush) -> None:
-        """Write-once: a key holds its writer, so only what this process tried before is looked for first."""
+        """A key holds its writer, so only what this process tried before is looked for first: what is there keeps its content, and is
+        written again, because a try that failed may have reached one replica only.
+        """
         source = flush.source
         key = (source.log_id, encode_ranges(source.ranges), source.writer)
         slots = self._spreads.put(flush.day, flush.rows)
         places = [(self._space, r.tenant, r.window, slot_of(r.bucket, slots[r.tenant, r.window])) for r in flush.rows]
         # Rows of one partition follow each other, so that they go together.
         rows: list[_Placed] = sorted(zip(places, flush.rows, strict=True), key=itemgetter(0))
+        contents: Iterable[bytes] = (encode_row(row) for _, row in rows)
         if not self._known.first_try(flush.day, source):
             keys = ((*place, row.bucket, *key) for place, row in rows)
-            there = [bool(found) for _, found in self._session.read(_IS_THERE, keys, "looking for rows")]
-            rows = [row for row, is_there in zip(rows, there, strict=True) if not is_there]
+            stored = [
+                found[0][0] if found else None for _, found in self._session.read(_STORED, keys, "looking for rows")
+            ]
+            contents = (was or new for was, new in zip(stored, contents, strict=True))
         size_bytes = len(key[1]) + 200
-        writes = (((*place, row.bucket, *key, encode_row(row)), len(row.block) + size_bytes) for place, row in rows)
+        writes = (
+            ((*place, row.bucket, *key, data), len(row.block) + size_bytes)
+            for (place, row), data in zip(rows, contents, strict=True)
+        )
         self._session.write(_PUT, writes, "writing rows")
 
     def read(

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from cassandra.query import BatchStatement, BatchType
 
 from .cassandra_connect import ONE, QUORUM, SERIAL, connect
-from .cassandra_errors import FAULTS, TOO_FEW_REPLICAS, UNDECIDED, unavailable
+from .cassandra_errors import FAULTS, UNDECIDED, too_few_replicas, unavailable
 from .cassandra_settings import CassandraSettings
 from .errors import StoreUnavailableError, TsdbConfigError
 
@@ -182,8 +182,8 @@ class CassandraSession:
     def _answer(self, held: _Connected, statement: Any, key: Row, future: Any, asked: object) -> tuple[Row, list[Row]]:
         try:
             rows = list(future.result())
-        except TOO_FEW_REPLICAS as error:
-            if asked == SERIAL:
+        except FAULTS as error:
+            if asked == SERIAL or not too_few_replicas(error):
                 raise
             if asked == ONE:
                 return key, _of_one(held, statement, key, _ONE_TRIES - 1)
@@ -222,10 +222,12 @@ def _request(bound: Sequence[Any]) -> Any:
 
 def _of_one(held: _Connected, statement: Any, key: Row, tries: int) -> list[Row]:
     """Asks one replica, and again; the driver goes to any of them each time."""
-    for _ in range(tries - 1):
-        with contextlib.suppress(*TOO_FEW_REPLICAS):
-            return list(held.session.execute(statement, key, execution_profile=ONE))
-    return list(held.session.execute(statement, key, execution_profile=ONE))
+    try:
+        return list(held.session.execute(statement, key, execution_profile=ONE))
+    except FAULTS as error:
+        if tries <= 1 or not too_few_replicas(error):
+            raise
+    return _of_one(held, statement, key, tries - 1)
 
 
 def _settled(waiting: deque[tuple[Any, int]]) -> int:

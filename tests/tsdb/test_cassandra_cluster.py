@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -29,7 +30,11 @@ def test_with_one_of_two_nodes_dead_writes_wait_and_reads_warn_once(
     nodes: tuple[Node, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = nodes
-    blocks = CassandraBlocks(first.settings(replication_factor=2))
+    with closing(CassandraBlocks(first.settings(replication_factor=2))) as blocks:
+        _outlive(second, blocks, caplog)
+
+
+def _outlive(second: Node, blocks: CassandraBlocks, caplog: pytest.LogCaptureFixture) -> None:
     blocks.check()
     assert blocks.claim("default", DAY, [entry("cpu")]) == {"cpu": entry("cpu")}
     blocks.write(flush(row()))
@@ -49,19 +54,19 @@ def test_with_one_of_two_nodes_dead_writes_wait_and_reads_warn_once(
             assert blocks.merged("default", DAY, ["v1"]) == {"v1": b"merged"}
     assert [record.levelname for record in caplog.records if "one replica" in record.message] == ["WARNING"]
     second.server.start()
-    _until_written(blocks)
+    _until_taken(lambda: blocks.write(flush(row(), of=source(10, 20))))
     found = blocks.rows("default", DAY, ["s/0"], WINDOW, WINDOW)
     assert {stored.source for stored in found} == {source(), source(10, 20)}
+    _until_taken(lambda: blocks.claim("default", DAY, [entry("mem")]))
     assert blocks.claim("default", DAY, [entry("mem")]) == {"mem": entry("mem")}
-    blocks.close()
 
 
-def _until_written(blocks: CassandraBlocks) -> None:
-    """As a router does: the same flush again until it is taken."""
+def _until_taken(write: Callable[[], object]) -> None:
+    """As a router does: the same again until it is taken. Nodes lose each other once more while they find each other."""
     deadline = time.monotonic() + 90
     while True:
         try:
-            blocks.write(flush(row(), of=source(10, 20)))
+            write()
             return
         except StoreUnavailableError:
             assert time.monotonic() < deadline

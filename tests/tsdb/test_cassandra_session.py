@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cassandra import ReadTimeout, Unavailable
+from cassandra.cluster import NoHostAvailable
 from cassandra.cqltypes import BytesType, Int32Type, UTF8Type
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
@@ -71,6 +72,20 @@ def test_a_read_at_one_is_asked_again_until_a_replica_answers(failures: int) -> 
     driver = Driver(*[TIMED_OUT] * failures, ROWS)
     assert session(driver).read_one("SELECT", ("k",), "reading", ONE) == ROWS
     assert driver.asked == [ONE] * (failures + 1)
+
+
+@pytest.mark.parametrize("refusal", [TIMED_OUT, TOO_FEW, NoHostAvailable("none", {"a": TOO_FEW, "b": OSError("away")})])
+def test_a_quorum_that_is_not_to_be_had_is_done_without(refusal: Exception) -> None:
+    driver = Driver(refusal, ROWS)
+    assert session(driver).read_one("SELECT", ("k",), "reading") == ROWS
+    assert driver.asked == [QUORUM, ONE]
+
+
+def test_nodes_that_are_all_away_are_not_asked_for_less() -> None:
+    driver = Driver(NoHostAvailable("none", {"a": OSError("away")}))
+    with pytest.raises(StoreUnavailableError):
+        session(driver).read_one("SELECT", ("k",), "reading")
+    assert driver.asked == [QUORUM]
 
 
 def test_a_read_at_one_is_given_up_after_three_times() -> None:
